@@ -25,6 +25,7 @@
 #ifndef NN_ENCODE_H
 #define NN_ENCODE_H
 
+#include "format.h"
 #include "graph.h"
 
 typedef enum nn_section_kind
@@ -127,8 +128,8 @@ typedef struct nn_encoder_ops
 	bool (*finish)(nn_column *c, nn_arena *arena, nn_error *err);
 	void (*encode)(const nn_column *c, const char *base, size_t stride, int n,
 				   nn_real *out, size_t out_stride);
-	bool (*save)(const nn_column *c, struct nn_writer *w, nn_error *err);
-	bool (*load)(nn_column *c, nn_arena *arena, struct nn_reader *r,
+	bool (*save)(const nn_column *c, nn_writer *w, nn_error *err);
+	bool (*load)(nn_column *c, nn_arena *arena, nn_reader *r,
 				 nn_error *err);
 } nn_encoder_ops;
 
@@ -185,9 +186,9 @@ extern bool nn_features_finish(nn_features *f, nn_error *err);
 extern void nn_features_encode(const nn_features *f, const char *records,
 							   int n, nn_real *out);
 
-extern bool nn_features_save(const nn_features *f, struct nn_writer *w,
+extern bool nn_features_save(const nn_features *f, nn_writer *w,
 							 nn_error *err);
-extern nn_features *nn_features_load(nn_arena *arena, struct nn_reader *r,
+extern nn_features *nn_features_load(nn_arena *arena, nn_reader *r,
 									 nn_error *err);
 
 #endif /* NN_ENCODE_H */
