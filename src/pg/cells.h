@@ -1,0 +1,71 @@
+/*
+ * cells.h
+ *	  From Datums to the engine's records.
+ *
+ * Training and prediction turn a column into a slot by the same code, chosen
+ * once per column from its type: neural_class_of says what a type is to the
+ * engine, and a NeuralRowReader holds one converter for each column of a row.
+ */
+#ifndef NEURAL_CELLS_H
+#define NEURAL_CELLS_H
+
+#include "access/tupdesc.h"
+
+#include "../nn/encode.h"
+#include "neural.h"
+
+/*
+ * What a type is to the engine.  Domains count as their base type.  False for
+ * types that can be no feature (bytea, json, geometry, ...).
+ */
+extern bool neural_class_of(Oid type, nn_column_class *class,
+							nn_slot_kind *slot);
+
+typedef struct NeuralRowReader NeuralRowReader;
+
+/*
+ * A reader for rows of this descriptor.  Columns are found by name; a missing
+ * one is ERRCODE_UNDEFINED_COLUMN with a HINT, further ones are ignored.
+ * by_position takes them in the model's order instead (anonymous rows).  A
+ * type of another class than the model's column is ERRCODE_DATATYPE_MISMATCH,
+ * except that any number serves for any number (and text for text).
+ * learn: unseen texts are added to the dictionaries.  time_zone, of timestamp
+ * with time zone: NULL is the session's.
+ */
+extern NeuralRowReader *neural_row_reader(const nn_features *f,
+										  TupleDesc desc, bool by_position,
+										  bool learn, const char *time_zone);
+
+/* The attribute numbers (1-based, of desc) that it reads, in column order. */
+extern const AttrNumber *neural_row_reader_attributes(const NeuralRowReader *r);
+
+/* The greatest of them: how far a tuple must be deformed. */
+extern int neural_row_reader_last(const NeuralRowReader *r);
+
+/*
+ * Fill the record's feature slots from a deformed row.  Short-lived memory is
+ * taken from the current context.
+ */
+extern void neural_row_read(NeuralRowReader *r, const Datum *values,
+							const bool *nulls, char *record);
+
+/*
+ * One cell as text of UTF-8 (enum labels, uuid, integers, booleans as "true"
+ * and "false"), as class labels are kept.  The type's output is looked up once
+ * into the caller's struct.
+ */
+typedef struct NeuralLabelReader
+{
+	Oid type;
+	FmgrInfo output;
+} NeuralLabelReader;
+
+extern void neural_label_reader(NeuralLabelReader *r, Oid type);
+extern const char *neural_label_text(NeuralLabelReader *r, Datum value,
+									 int *len);
+
+/* One cell of a numeric class as a double; NaN for NULL. */
+extern bool neural_is_number(Oid type);
+extern double neural_cell_number(Oid type, Datum value, bool isnull);
+
+#endif /* NEURAL_CELLS_H */

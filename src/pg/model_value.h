@@ -1,0 +1,58 @@
+/*
+ * model_value.h
+ *	  The type neural.model, and loaded models.
+ *
+ * A value is the engine's bytes (docs/model-format.md) behind a varlena
+ * header.  Every way in (input, receive, import) checks it wholly and
+ * recomputes the digest, so a value cannot carry a forged one, and the digest
+ * may serve as the key of caches.
+ */
+#ifndef NEURAL_MODEL_VALUE_H
+#define NEURAL_MODEL_VALUE_H
+
+#include "neural.h"
+
+#include "../nn/model.h"
+
+/* A new value from a model, with its digest, in the current context. */
+extern Datum neural_model_datum(const nn_model *m);
+
+/* The same from bytes that came from outside: everything is checked. */
+extern Datum neural_model_import(const void *bytes, Size n);
+
+/*
+ * A loaded model, ready to predict.  Lives in the backend's cache, keyed by
+ * digest, until pushed out by others; pinned while in use by a context, so
+ * that a query's models never vanish under it.
+ */
+typedef struct NeuralLoadedModel
+{
+	uint8 digest[NN_MODEL_DIGEST_SIZE];
+	MemoryContext context;
+	nn_model *model;
+	nn_predictor *predictor;
+	int max_rows; /* of one call of nn_predict without splitting inside */
+	Size size;
+	int pins;
+} NeuralLoadedModel;
+
+/* Load (or find) the model of a value; pinned until pin_context is reset. */
+extern NeuralLoadedModel *neural_model_load(Datum value,
+											MemoryContext pin_context);
+
+/*
+ * The value of a version of a model table (version 0: the active one), read
+ * with the caller's rights: SELECT on the table or on its column "version" is
+ * needed, row security applies.  Errors: not a model table, no such version,
+ * no active version (each with a HINT).
+ */
+extern Datum neural_model_fetch(Oid relid, int version, int *found_version);
+
+/* Both in one, by version of the table. */
+extern NeuralLoadedModel *neural_model_open(Oid relid, int version,
+											MemoryContext pin_context);
+
+/* ERRCODE_WRONG_OBJECT_TYPE unless it is a table OF neural.model_table. */
+extern void neural_check_model_table(Oid relid);
+
+#endif /* NEURAL_MODEL_VALUE_H */
