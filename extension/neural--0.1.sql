@@ -150,15 +150,15 @@ CREATE FUNCTION neural.embed(model regclass, "row" record, layer text, version i
 COMMENT ON FUNCTION neural.embed(regclass, record, text, int4) IS 'what a layer of a model computes for a row';
 
 CREATE FUNCTION neural.predict_with(value neural.model, "row" record) RETURNS float8
-    AS 'MODULE_PATHNAME', 'neural_predict_with' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION neural.predict_with(neural.model, record) IS 'the value that a model held as a value predicts for a row';
 
 CREATE FUNCTION neural.classify_with(value neural.model, "row" record) RETURNS text
-    AS 'MODULE_PATHNAME', 'neural_classify_with' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_classify_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION neural.classify_with(neural.model, record) IS 'the most probable class of a row by a model held as a value';
 
 CREATE FUNCTION neural.predict_proba_with(value neural.model, "row" record) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'neural_predict_proba_with' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_proba_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION neural.predict_proba_with(neural.model, record) IS 'the probability of every class of a row by a model held as a value';
 
 /* ---------- judging and looking ---------- */
