@@ -22,7 +22,10 @@ typedef struct nn_allocator
 typedef struct nn_arena nn_arena;
 
 extern nn_arena *nn_arena_create(const nn_allocator *from, nn_error *err);
-extern void nn_arena_destroy(nn_arena *arena);
+extern void nn_arena_destroy(nn_arena *arena); /* NULL is fine */
+
+/* Another arena from the same allocator, for what is needed briefly. */
+extern nn_arena *nn_arena_create_scratch(const nn_arena *like, nn_error *err);
 
 /* Bytes taken from the allocator so far. */
 extern size_t nn_arena_size(const nn_arena *arena);

@@ -251,19 +251,21 @@ typedef struct nn_device_ops
 	 * --- piecewise-linear embedding (Gorishniy et al. 2022, arXiv
 	 * 2203.05556; version B of rtdl-num-embeddings) ---
 	 *
-	 * n columns, each with bins[c] bins (host memory, at most max_bins) whose
-	 * knots are knot[c * (max_bins + 1) ..]; e[i][c][u], u < units, =
-	 * l[c][u] x + b[c][u] + sum over j of clip((x - k_j) / (k_j+1 - k_j))
-	 * V[c][j][u], the clip to 0..1 open below in the first and above in the
-	 * last bin.  V is [n][max_bins][units].  A column of no bins gets l x + b.
+	 * n columns, each with up to max_bins bins between the knots
+	 * k_j = knot[c * (max_bins + 1) + j], which ascend.  A column with fewer
+	 * bins repeats its last knot: its bins are the leading j with k_j < k_j+1,
+	 * and any knot after the first that does not ascend is never looked at.
+	 * e[i][c][u], u < units, = l[c][u] x + b[c][u] + sum over its bins j of
+	 * clip((x - k_j) / (k_j+1 - k_j)) V[c][j][u], the clip to 0..1 open below
+	 * in the first and above in the last bin.  V is [n][max_bins][units].  A
+	 * column of no bins gets l x + b.
 	 */
 	void (*piecewise)(nn_device *d, int m, int n, int units, int max_bins,
-					  const int *bins, const nn_real *knot, const nn_real *x,
-					  const nn_real *l, const nn_real *b, const nn_real *v,
-					  nn_real *y);
+					  const nn_real *knot, const nn_real *x, const nn_real *l,
+					  const nn_real *b, const nn_real *v, nn_real *y);
 	/* dl, db, dv are overwritten (they have no dx: the input is data) */
 	void (*piecewise_slope)(nn_device *d, int m, int n, int units,
-							int max_bins, const int *bins, const nn_real *knot,
+							int max_bins, const nn_real *knot,
 							const nn_real *x, const nn_real *dy, nn_real *dl,
 							nn_real *db, nn_real *dv);
 

@@ -79,6 +79,7 @@ typedef struct nn_layer
 	void *conf;		   /* ops->named.conf_size bytes, from named.options */
 	nn_refs refs;
 	int number; /* place in the graph */
+	const struct nn_layout *layout; /* of the encoded row (graph.h) */
 	int nin;
 	int in_number[NN_MAX_INPUTS]; /* layers that in[] are the outputs of */
 	nn_tensor *in[NN_MAX_INPUTS];
@@ -107,6 +108,12 @@ typedef struct nn_layer_ops
 	/* multiplications of one row forward; NULL: the size of the output */
 	double (*work)(const nn_layer *l);
 } nn_layer_ops;
+
+/*
+ * The input layer's in[0] is the encoded row itself, so a layer never reads
+ * anything but in[].
+ */
+extern const nn_layer_ops nn_layer_input;
 
 /* The list of all layers, NULL-terminated (layers.c). */
 extern const nn_layer_ops *const nn_layers[];
@@ -143,7 +150,15 @@ extern const char *const nn_initializer_names[];
 extern bool nn_initialize(nn_arena *scratch, const nn_param *param,
 						  nn_key key, nn_real *out, nn_error *err);
 
-/* The activation functions by name, for dense(..., activation = relu). */
-extern const char *const nn_function_names[]; /* indexed by nn_function */
+/*
+ * The activation functions by name, for dense(..., activation = relu): one name
+ * for each nn_function, then other names of some.  A choice among them becomes
+ * the function that is meant, so that canonical text has the first name.
+ */
+extern const char *const nn_function_names[];
+extern nn_function nn_function_choose(int *choice);
+
+/* The function's number where it is given none: Keras' activations.*. */
+extern double nn_function_default(nn_function f);
 
 #endif /* NN_LAYER_H */

@@ -11,8 +11,8 @@
  *
  * A name is letters, digits and underscores, compared without case and
  * underscores ("LayerNormalization" is "layer_normalization"); a label keeps
- * its case.  Items may be separated by blanks, commas, semicolons, new lines
- * or "->".  A value that is a bare word is an item without arguments, so
+ * its case.  A name may be in single or double quotes, as in Python.  Items may
+ * be separated by blanks, commas, semicolons, new lines or "->".  A value that is a bare word is an item without arguments, so
  * "dense(64, relu)" and "dense(64, kernel_initializer = random_normal(0.05))"
  * need no more grammar.
  *
@@ -75,6 +75,14 @@ extern nn_item_list *nn_text_parse(nn_arena *arena, const char *text,
 /* Exactly one item, such as an optimizer: "adam(beta_1 = 0.95)". */
 extern nn_item *nn_text_parse_item(nn_arena *arena, const char *text,
 								   nn_error *err);
+
+/* An item as text, as it was written but for blanks. */
+extern const char *nn_item_print(nn_arena *arena, const nn_item *item,
+								 nn_error *err);
+
+/* A number as the shortest text that reads back the same. */
+#define NN_NUMBER_SIZE 32
+extern const char *nn_number_text(double v, char buf[NN_NUMBER_SIZE]);
 
 /* Equality of names as the language sees it. */
 extern bool nn_name_equal(const char *a, const char *b);
