@@ -43,7 +43,7 @@ typedef struct nn_optimizer_ops
 	nn_named named;
 	nn_optimizer_kind kind;
 	double learning_rate; /* default */
-	int (*slots)(const void *conf);
+	int (*slots)(const void *conf); /* numbers kept for each parameter */
 	double (*slot_value)(const void *conf); /* initial; NULL: zeros */
 	void (*args)(const void *conf, nn_optimizer_args *a); /* all but n, t.. */
 } nn_optimizer_ops;
@@ -59,7 +59,16 @@ typedef struct nn_schedule_ops
 	double (*factor)(const void *conf, const void *state, double rate,
 					 int64_t step, int64_t steps, int64_t steps_per_epoch);
 	void (*observe)(const void *conf, void *state, double loss); /* or NULL */
+	bool (*check)(const void *conf, nn_error *err); /* or NULL */
 } nn_schedule_ops;
+
+/* Names known from Keras or PyTorch, but not offered, each with a sentence
+ * that says what to use instead, or NULL.  The list ends with a NULL name. */
+typedef struct nn_absent
+{
+	const char *name;
+	const char *hint;
+} nn_absent;
 
 extern const nn_loss_ops *const nn_losses[];
 extern const nn_optimizer_ops *const nn_optimizers[];
@@ -94,6 +103,16 @@ typedef struct nn_schedule
 	void *conf, *state;
 	const char *text;
 } nn_schedule;
+
+/*
+ * Parse text that names one thing of a list of things that begin with an
+ * nn_named.  Returns the thing, its configuration and its canonical text.
+ */
+extern const void *nn_named_parse(nn_arena *arena, const char *what,
+								  const void *const *list,
+								  const nn_absent *absent, const char *text,
+								  void **conf, const char **canonical,
+								  nn_error *err);
 
 extern nn_loss *nn_loss_parse(nn_arena *arena, const char *text,
 							  nn_error *err);
