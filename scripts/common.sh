@@ -1,0 +1,252 @@
+# common.sh: what scripts/demo, scripts/test and bench/run share.  Sourced by
+# bash, with root set to the top of the tree.
+#
+# setup() installs what is missing (Debian's packages, with apt-get), builds,
+# installs the extension, and starts a throw-away cluster: its own private
+# folder, reachable through a Unix socket in that folder and nothing else, gone
+# when the script ends.  No existing cluster is ever touched.  PostgreSQL loads
+# extensions from the server's own folders, so "make install" does write there.
+#
+# Environment: PG_CONFIG chooses the server, TMPDIR the place of the cluster.
+
+export LC_ALL=C.UTF-8
+work=
+
+say()
+{
+	printf '%s\n' "$*"
+}
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# Run a step quietly; show all it printed when it fails.
+quietly()
+{
+	local log="$work/step.log"
+
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		tail -n 100 "$log" >&2
+		die "failed: $*"
+	fi
+}
+
+# as_root COMMAND...: directly, or by sudo.
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+		sudo -- "$@"
+	else
+		return 126
+	fi
+}
+
+# The newest server of Debian's layout, or the one of the PATH.
+find_pg_config()
+{
+	local c
+
+	if [ -n "${PG_CONFIG:-}" ]; then
+		command -v "$PG_CONFIG" >/dev/null ||
+			die "PG_CONFIG names no program: $PG_CONFIG"
+		return
+	fi
+	for c in $(ls -d /usr/lib/postgresql/*/bin/pg_config 2>/dev/null | sort -t/ -k5,5nr) \
+		"$(command -v pg_config)"; do
+		[ -n "$c" ] && [ -x "$("$c" --bindir)/postgres" ] || continue
+		[ "$("$c" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 15 ] || continue
+		PG_CONFIG=$c
+		return
+	done
+}
+
+# The major version that Debian's package "postgresql" stands for.
+packaged_version()
+{
+	apt-cache show postgresql 2>/dev/null |
+		sed -n 's/^Depends:.*postgresql-\([0-9][0-9]*\).*/\1/p' | head -n 1
+}
+
+missing_packages()
+{
+	local version
+
+	if [ -z "${PG_CONFIG:-}" ]; then
+		version=$(packaged_version)
+		printf '%s ' "postgresql${version:+-$version}" \
+			"postgresql-server-dev-${version:-all}"
+	elif [ ! -f "$("$PG_CONFIG" --pgxs)" ] ||
+		[ ! -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]; then
+		version=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+		printf '%s ' "postgresql-server-dev-$version"
+	fi
+	command -v gcc >/dev/null || printf 'gcc libc6-dev '
+	command -v make >/dev/null || printf 'make '
+	printf '#include <cblas.h>\n' | gcc -E -x c - >/dev/null 2>&1 ||
+		printf 'libopenblas-dev '
+	for command in "$@"; do
+		command -v "$command" >/dev/null || printf '%s ' "$command"
+	done
+}
+
+# install_packages COMMAND...: commands needed further that are named as their
+# packages.
+install_packages()
+{
+	local missing
+
+	find_pg_config
+	missing=$(missing_packages "$@")
+	[ -z "$missing" ] && return
+	command -v apt-get >/dev/null ||
+		die "this is no Debian (no apt-get); please install the equivalents of: $missing"
+	say "installing with apt-get: $missing"
+	as_root apt-get update -qq >/dev/null 2>&1 || :
+	# Only now is the package list sure to be there.
+	missing=$(missing_packages "$@")
+	# shellcheck disable=SC2086
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		--no-install-recommends $missing >"$work/apt.log" 2>&1 </dev/null || {
+		tail -n 20 "$work/apt.log" >&2
+		die "these packages are needed and could not be installed: $missing
+Install them as root, then run this again:
+    apt-get update && apt-get install $missing"
+	}
+	find_pg_config
+	missing=$(missing_packages "$@")
+	[ -z "$missing" ] || die "still missing after installing: $missing"
+}
+
+# Build and install, one script at a time in a tree.
+build()
+{
+	local version
+
+	version=$("$PG_CONFIG" --version)
+	if [ "$(cat "$root/build/pg_version" 2>/dev/null)" != "$version" ]; then
+		quietly make -C "$root" PG_CONFIG="$PG_CONFIG" clean
+		mkdir -p "$root/build"
+		printf '%s\n' "$version" >"$root/build/pg_version"
+	fi
+	quietly make -C "$root" PG_CONFIG="$PG_CONFIG" -j"$(nproc)" all
+	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
+		quietly make -C "$root" PG_CONFIG="$PG_CONFIG" install
+	else
+		as_root make -C "$root" PG_CONFIG="$PG_CONFIG" install >"$work/step.log" 2>&1 || {
+			tail -n 20 "$work/step.log" >&2
+			die "could not install the extension into $("$PG_CONFIG" --pkglibdir); run this as root or with sudo"
+		}
+	fi
+}
+
+# A lock that ends with the shell, or with unlock_tree.
+lock_tree()
+{
+	exec 9<"$root/Makefile"
+	flock -n 9 || {
+		say "waiting for another run in this tree"
+		flock 9
+	}
+}
+
+unlock_tree()
+{
+	exec 9<&-
+}
+
+# The server refuses to run as root.
+as_server()
+{
+	if [ "$(id -u)" = 0 ]; then
+		(cd "$work" && runuser -u "$server_user" -- "$@")
+	else
+		(cd "$work" && "$@")
+	fi
+}
+
+# Whatever happens, nothing stays behind.
+cleanup()
+{
+	local status=$?
+
+	trap '' INT TERM HUP
+	[ -n "$work" ] || exit $status
+	if [ -f "$work/data/postmaster.pid" ]; then
+		as_server "$bindir/pg_ctl" -D "$work/data" -m immediate -w stop \
+			>/dev/null 2>&1 9<&-
+	fi
+	rm -rf "$work"
+	exit $status
+}
+
+make_work_folder()
+{
+	local base=${TMPDIR:-/tmp} free
+
+	# A socket's path has at most 107 bytes, and no quotes or commas here.
+	[ ${#base} -le 60 ] && [ -z "$(printf %s "$base" | tr -d 'A-Za-z0-9_./-')" ] || base=/tmp
+	free=$(df -Pk "$base" | awk 'NR == 2 { print int($4 / 1024) }')
+	[ "${free:-0}" -ge "${1:-1024}" ] ||
+		die "$base has $free MB free, ${1:-1024} MB are needed; set TMPDIR to another place"
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	work=$(mktemp -d "$base/neural.XXXXXX") || die "could not make a folder in $base"
+	chmod 700 "$work"
+}
+
+# start_cluster SETTING...
+start_cluster()
+{
+	local setting
+
+	bindir=$("$PG_CONFIG" --bindir)
+	server_user=$(id -un)
+	if [ "$(id -u)" = 0 ]; then
+		for server_user in postgres nobody; do
+			id "$server_user" >/dev/null 2>&1 && break
+		done
+		chown "$server_user" "$work"
+	fi
+	quietly as_server "$bindir/initdb" -D "$work/data" -U postgres --auth=trust \
+		--encoding=UTF8 --locale=C.UTF-8 --no-sync
+	{
+		echo "listen_addresses = ''"
+		echo "unix_socket_directories = '$work'"
+		echo "fsync = off"
+		echo "max_wal_size = 4GB"
+		echo "log_min_messages = warning"
+		for setting; do
+			echo "$setting"
+		done
+	} >>"$work/data/postgresql.conf"
+	# The server must not hold the tree's lock.
+	quietly as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/data/log" -w start 9<&-
+	export PGHOST=$work PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+	export PATH="$bindir:$PATH"
+}
+
+# setup MEGABYTES COMMAND...: everything up to a running cluster.
+setup()
+{
+	local megabytes=$1 v
+
+	shift
+	# Nothing of the caller's own connection settings may leak in.
+	for v in ${!PG@}; do
+		[ "$v" = PG_CONFIG ] || unset "$v"
+	done
+	make_work_folder "$megabytes"
+	install_packages "$@"
+	say "server: $("$PG_CONFIG" --version), $("$PG_CONFIG" --bindir)"
+	lock_tree
+	build
+	say "installed: $("$PG_CONFIG" --pkglibdir)/neural.so"
+	unlock_tree
+	start_cluster ${settings[@]+"${settings[@]}"}
+}
