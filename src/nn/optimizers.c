@@ -30,10 +30,9 @@ typedef struct optimizer_conf
 		name, NN_OPT_REAL, offsetof(optimizer_conf, field), initial, min, max, \
 			help, NULL, NULL, alias                                            \
 	}
-#define FLAG(name, help)                                                       \
+#define FLAG(name, field, help)                                                \
 	{                                                                          \
-#name, NN_OPT_BOOL, offsetof(optimizer_conf, name), 0, 0, 1, help,     \
-			NULL, NULL, NULL                                                   \
+		name, NN_OPT_BOOL, offsetof(optimizer_conf, field), 0, 0, 1, help      \
 	}
 
 #define LEARNING_RATE(initial)                                                 \
@@ -80,7 +79,8 @@ args(const void *conf, nn_optimizer_args *a)
 static const nn_option sgd_options[] = {
 	LEARNING_RATE(0.01),
 	MOMENTUM,
-	FLAG(nesterov, "Whether to look at the gradient after the momentum step."),
+	FLAG("nesterov", nesterov,
+		 "Whether to look at the gradient after the momentum step."),
 	COMMON(0),
 	{NULL}};
 
@@ -108,7 +108,7 @@ static const nn_option adam_options[] = {
 	LEARNING_RATE(0.001),
 	BETAS,
 	EPSILON,
-	FLAG(amsgrad, "Whether to divide by the greatest mean so far."),
+	FLAG("amsgrad", amsgrad, "Whether to divide by the greatest mean so far."),
 	COMMON(0),
 	{NULL}};
 
@@ -135,7 +135,7 @@ static const nn_option adamw_options[] = {
 	LEARNING_RATE(0.001),
 	BETAS,
 	EPSILON,
-	FLAG(amsgrad, "Whether to divide by the greatest mean so far."),
+	FLAG("amsgrad", amsgrad, "Whether to divide by the greatest mean so far."),
 	COMMON(0.004),
 	{NULL}};
 
@@ -157,8 +157,9 @@ static const nn_option rmsprop_options[] = {
 		   "Decay of the mean of squared gradients."),
 	MOMENTUM,
 	EPSILON,
-	FLAG(centered, "Whether to divide by the variance of gradients instead of "
-				   "their mean square."),
+	FLAG("centered", centered,
+		 "Whether to divide by the variance of gradients instead of "
+		 "their mean square."),
 	COMMON(0),
 	{NULL}};
 

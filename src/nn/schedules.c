@@ -307,10 +307,9 @@ plateau_observe(const void *conf, void *state, double loss)
 		s->cooling--;
 		s->waited = 0;
 	}
-	if (!s->started || loss < s->best - c->min_delta)
+	if (loss < (s->started ? s->best : INFINITY) - c->min_delta)
 	{
-		/* a loss that is no number is never the best */
-		s->started = !isnan(loss);
+		s->started = true;
 		s->best = loss;
 		s->waited = 0;
 	}
