@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# test/readme.sh: the manual's examples run.
+#
+# Every block of SQL in README.md and docs/*.md runs in order, each file in a
+# fresh database, a session for each block, started in the top folder (so that
+# data/iris.csv is found).  A block that begins with "-- fails" must fail with an
+# error; one that begins with "-- elsewhere" needs what a test server has not and
+# is left out.  Needs a server (PGHOST etc.) that has the extension.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+database=neural_readme
+trap 'psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" >/dev/null 2>&1; rm -rf "$work"' EXIT
+failures=0
+
+for file in "$root"/README.md "$root"/docs/*.md; do
+	[ -f "$file" ] || continue
+	name=${file#"$root"/}
+	rm -f "$work"/block.*
+	# One file a block, named by the line of its fence.
+	awk -v dir="$work" '
+		/^```sql$/ { out = sprintf("%s/block.%05d", dir, NR); next }
+		/^```/ { if (out) close(out); out = ""; next }
+		out { print > out }' "$file"
+	ls "$work"/block.* >/dev/null 2>&1 || continue
+	psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" \
+		-c "CREATE DATABASE $database" >/dev/null 2>&1
+	for block in "$work"/block.*; do
+		line=$((10#${block##*.}))
+		first=$(head -n 1 "$block")
+		[ "$first" = "-- elsewhere" ] && continue
+		if (cd "$root" && psql -X -q -v ON_ERROR_STOP=1 -d "$database" -f "$block") \
+			>"$work/out" 2>&1; then
+			status=0
+		else
+			status=1
+		fi
+		expected=0
+		[ "$first" = "-- fails" ] && expected=1
+		if [ $status -eq $expected ]; then
+			echo "ok $name line $line"
+		else
+			echo "not ok $name line $line"
+			sed 's/^/# /' "$work/out" | tail -n 20
+			failures=$((failures + 1))
+		fi
+	done
+done
+[ $failures -eq 0 ]
