@@ -101,6 +101,10 @@ typedef struct nn_column
 	int width[NN_SECTION_KINDS];
 	int at[NN_SECTION_KINDS];
 	const int *levels; /* for CATEGORY and ENTITY: codes of each number */
+	/* why all widths are zero: a clause such as "it has the same value in
+	 * every training row"; else NULL */
+	const char *dropped;
+	int sample; /* most values to keep for quantiles */
 
 	/* from nn_features_observe, over the training rows */
 	int64_t rows, nulls, infinite;

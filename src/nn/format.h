@@ -51,6 +51,10 @@ extern bool nn_write_text(nn_writer *w, const char *s, size_t len,
 /* n reals as 32-bit floats */
 extern bool nn_write_reals(nn_writer *w, const nn_real *v, size_t n,
 						   nn_error *err);
+extern bool nn_write_floats(nn_writer *w, const float *v, size_t n,
+							nn_error *err);
+/* make room for n more bytes at once, where their number is known */
+extern bool nn_writer_reserve(nn_writer *w, size_t n, nn_error *err);
 extern bool nn_section_begin(nn_writer *w, const char tag[4], size_t *mark,
 							 nn_error *err);
 extern bool nn_section_end(nn_writer *w, size_t mark, nn_error *err);
@@ -63,11 +67,16 @@ extern bool nn_read_f64(nn_reader *r, double *v, nn_error *err);
 /* zero-terminated copy; refuses zero bytes and invalid UTF-8 inside */
 extern bool nn_read_text(nn_reader *r, nn_arena *arena, const char **s,
 						 int *len, nn_error *err);
+/* the same without a copy, and without a zero at its end */
+extern bool nn_read_text_in_place(nn_reader *r, const char **s, int *len,
+								  nn_error *err);
 /* a count that must be at most limit, and whose items of at least item bytes
  * must fit in what is left */
 extern bool nn_read_count(nn_reader *r, uint32_t limit, size_t item,
 						  uint32_t *v, nn_error *err);
+/* refuse numbers that are not finite */
 extern bool nn_read_reals(nn_reader *r, nn_real *v, size_t n, nn_error *err);
+extern bool nn_read_floats(nn_reader *r, float *v, size_t n, nn_error *err);
 /* the next section: its tag and a reader over its content; false with
  * err->code NN_OK at the end */
 extern bool nn_read_section(nn_reader *r, char tag[4], nn_reader *content,
