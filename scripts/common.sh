@@ -72,9 +72,10 @@ packaged_version()
 		sed -n 's/^Depends:.*postgresql-\([0-9][0-9]*\).*/\1/p' | head -n 1
 }
 
+# missing_packages PACKAGE...
 missing_packages()
 {
-	local version
+	local version package
 
 	if [ -z "${PG_CONFIG:-}" ]; then
 		version=$(packaged_version)
@@ -89,13 +90,21 @@ missing_packages()
 	command -v make >/dev/null || printf 'make '
 	printf '#include <cblas.h>\n' | gcc -E -x c - >/dev/null 2>&1 ||
 		printf 'libopenblas-dev '
-	for command in "$@"; do
-		command -v "$command" >/dev/null || printf '%s ' "$command"
+	for package; do
+		case $package in
+			python3-*)
+				"${PYTHON:-python3}" -c "import importlib.util, sys
+sys.exit(importlib.util.find_spec('${package#python3-}') is None)" 2>/dev/null ;;
+			lib*)
+				dpkg -s "$package" >/dev/null 2>&1 ;;
+			*)
+				command -v "$package" >/dev/null ;;
+		esac || printf '%s ' "$package"
 	done
 }
 
-# install_packages COMMAND...: commands needed further that are named as their
-# packages.
+# install_packages PACKAGE...: what is needed beside a server and a compiler:
+# programs named as their packages, Python's modules, libraries.
 install_packages()
 {
 	local missing
@@ -231,7 +240,7 @@ start_cluster()
 	export PATH="$bindir:$PATH"
 }
 
-# setup MEGABYTES COMMAND...: everything up to a running cluster.
+# setup MEGABYTES PACKAGE...: everything up to a running cluster.
 setup()
 {
 	local megabytes=$1 v

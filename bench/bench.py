@@ -1,0 +1,267 @@
+"""bench.py: the figures of the README, measured; bench/run starts it.
+
+The work: 1,000,000 rows of 28 real columns and a boolean target, the network
+28-128-64-1, batches of 1024, Adam.  Every competitor takes its turn in every
+round, and medians are compared.  A matrix product before and after tells
+whether the machine kept its speed.
+"""
+import argparse
+import io
+import json
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psycopg2
+
+FOLDER = os.environ["WORK"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+OPENMP = "/usr/lib/x86_64-linux-gnu/openblas-openmp"
+FEATURES = ", ".join(f"f{i}" for i in range(1, 29))
+LAYERS = "dense(128, relu) dense(64, relu)"
+misses = []
+
+
+class Peer:
+    """A process of peer.py with one set-up of torch and BLAS."""
+
+    def __init__(self, threads, core=None, openmp=False):
+        env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+        env.pop("OPENBLAS_CORETYPE", None)
+        env.pop("OPENBLAS_NUM_THREADS", None)
+        if core:
+            env["OPENBLAS_CORETYPE"] = core
+        if openmp:
+            env["LD_LIBRARY_PATH"] = OPENMP
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, "peer.py"), str(threads)], env=env,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.name = f"torch, {self.ask('core')}"
+        if core:
+            self.name += f", OPENBLAS_CORETYPE={core}"
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(str(w) for w in words) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def connect():
+    c = psycopg2.connect("")
+    c.autocommit = True
+    cursor = c.cursor()
+    cursor.execute("SET client_min_messages = warning; SET max_parallel_workers_per_gather = 0")
+    return cursor
+
+
+def fill(cursor, rows):
+    """A table that a network learns better than a straight line does."""
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((rows, 28), dtype=np.float32)
+    weights = generator.standard_normal((28, 16)).astype(np.float32) / np.sqrt(28)
+    hidden = np.tanh(x @ weights * 1.5)
+    score = ((hidden[:, :8] * hidden[:, 8:]).sum(1) * 1.5 + 0.8 * x[:, 0] * x[:, 1]
+             - 0.5 * x[:, 2] ** 2 + 0.5 + 0.7 * np.sin(2 * x[:, 3]))
+    y = score + generator.logistic(size=rows) * 0.5 > 0
+    np.save(f"{FOLDER}/x.npy", x)
+    np.save(f"{FOLDER}/y.npy", y.astype(np.float32))
+    fields = [("n", ">i2"), ("lid", ">i4"), ("id", ">i4")]
+    for i in range(28):
+        fields += [(f"l{i}", ">i4"), (f"v{i}", ">f4")]
+    fields += [("ly", ">i4"), ("y", "i1")]
+    out = np.empty(rows, dtype=fields)
+    out["n"] = 30
+    out["lid"] = 4
+    out["id"] = np.arange(rows)
+    for i in range(28):
+        out[f"l{i}"] = 4
+        out[f"v{i}"] = x[:, i]
+    out["ly"] = 1
+    out["y"] = y
+    data = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0) + out.tobytes() + struct.pack(">h", -1)
+    reals = ", ".join(f"f{i} real" for i in range(1, 29))
+    cursor.execute(f"CREATE TABLE w1 (id int, {reals}, y boolean)")
+    cursor.execute("CREATE TABLE peer_models (state bytea)")
+    cursor.copy_expert("COPY w1 FROM STDIN (FORMAT binary)", io.BytesIO(data))
+    cursor.execute("VACUUM (FREEZE, ANALYZE) w1")
+
+
+def train(cursor, threads, epochs):
+    """Seconds of the statement, seconds of each epoch, seconds of reading."""
+    cursor.execute("SELECT set_config('neural.max_threads', %s, false)", (str(threads),))
+    cursor.execute("DROP TABLE IF EXISTS ours")
+    start = time.perf_counter()
+    cursor.execute(
+        f"""SELECT loss FROM neural.train('ours', 'SELECT {FEATURES}, y FROM w1',
+                target => 'y', layers => '{LAYERS}', optimizer => 'adam', batch_size => 1024,
+                epochs => {epochs}, validation => 'none', seed => 1)""")
+    seconds = time.perf_counter() - start
+    cursor.execute("SELECT seconds FROM neural.history('ours') ORDER BY epoch")
+    epoch_seconds = [r[0] for r in cursor.fetchall()]
+    cursor.execute("SELECT training -> 'seconds' ->> 'read' FROM ours")
+    read = cursor.fetchone()[0]
+    return seconds, epoch_seconds, float(read) if read else None
+
+
+def timed(cursor, query):
+    start = time.perf_counter()
+    cursor.execute(query)
+    cursor.fetchall()
+    return time.perf_counter() - start
+
+
+def spread(values):
+    return f"{statistics.median(values):8.3f} s  ({min(values):.3f} to {max(values):.3f}, {len(values)} rounds)"
+
+
+def row(name, values):
+    say(f"  {name:<66} {spread(values)}")
+
+
+def goal(what, ratio, least):
+    met = ratio >= least
+    if not met:
+        misses.append(what)
+    say(f"  = {what}: {ratio:.2f} times as fast; goal {least:g}: {'met' if met else 'MISSED'}")
+
+
+def best_peer(threads):
+    """The fastest set-up of torch for this number of threads, kept running."""
+    cores = [None, "SkylakeX", "Haswell"]
+    setups = [(core, openmp) for core in cores for openmp in ((False, True) if threads > 1 else (False,))]
+    results = []
+    for core, openmp in setups:
+        if openmp and not os.path.isdir(OPENMP):
+            continue
+        peer = Peer(threads, core, openmp)
+        peer.ask("train", 1, 100000)
+        seconds = min(peer.ask("train", 2, 200000)[0])
+        results.append((seconds, peer))
+        say(f"  {threads} thread(s), {peer.name}: {seconds * 5:.2f} s for an epoch of a million rows")
+    results.sort(key=lambda r: r[0])
+    for _, peer in results[1:]:
+        peer.close()
+    return results[0][1]
+
+
+def bench_epoch(cursor, peers, rows, rounds):
+    say("\ntraining, seconds per epoch")
+    for threads, least in ((1, 1.6), (2, 2.2)):
+        ours, theirs = [], []
+        for _ in range(rounds):
+            ours.append(statistics.mean(train(cursor, threads, 2)[1]))
+            theirs.append(statistics.mean(peers[threads].ask("train", 2, rows)[0]))
+        row(f"neural, {threads} threads", ours)
+        row(f"{peers[threads].name}, {threads} threads", theirs)
+        goal(f"an epoch, {threads} threads", statistics.median(theirs) / statistics.median(ours), least)
+
+
+def bench_whole(cursor, peers, rounds):
+    say("\nread, train three epochs, store; two threads")
+    ours, copy, pandas = [], [], []
+    for _ in range(rounds):
+        ours.append(train(cursor, 2, 3)[0])
+        copy.append(peers[2].ask("whole_copy", 3))
+        pandas.append(peers[2].ask("whole_pandas", 3))
+    row("neural.train", ours)
+    row("COPY binary, numpy, torch", copy)
+    row("pandas.read_sql, torch", pandas)
+    goal("all of it against COPY", statistics.median(copy) / statistics.median(ours), 3)
+    goal("all of it against pandas", statistics.median(pandas) / statistics.median(ours), 6)
+    say("\nread, train three epochs, store; one thread")
+    ours, copy, pandas = [], [], []
+    for _ in range(rounds):
+        ours.append(train(cursor, 1, 3)[0])
+        copy.append(peers[1].ask("whole_copy", 3))
+        pandas.append(peers[1].ask("whole_pandas", 3))
+    row("neural.train", ours)
+    row("COPY binary, numpy, torch", copy)
+    row("pandas.read_sql, torch", pandas)
+    goal("all of it against COPY, one thread", statistics.median(copy) / statistics.median(ours), 2)
+    goal("all of it against pandas, one thread", statistics.median(pandas) / statistics.median(ours), 3.5)
+
+
+def bench_read(cursor, peers, rounds):
+    say("\nreading the query into a matrix")
+    ours, copy, pandas = [], [], []
+    for i in range(rounds):
+        ours.append(train(cursor, 2, 1)[2])
+        copy.append(peers[1].ask("copy"))
+        if i < 3:
+            pandas.append(peers[1].ask("pandas"))
+    row("neural.train's reading (executor to encoded rows)", ours)
+    row("COPY binary to numpy", copy)
+    row("pandas.read_sql", pandas)
+    goal("reading against COPY", statistics.median(copy) / statistics.median(ours), 6)
+
+
+def bench_predict(cursor, rounds):
+    say("\npredicting a million rows in a query, one process")
+    train(cursor, 2, 1)
+    cursor.execute("SET max_parallel_workers_per_gather = 0")
+    total = "SELECT sum(" + " + ".join(f"f{i}" for i in range(1, 29)) + ") FROM w1"
+    predict = "SELECT sum(neural.predict('ours', w1)) FROM w1"
+    floor, ours, ours_parallel = [], [], []
+    timed(cursor, predict)
+    for _ in range(rounds):
+        floor.append(timed(cursor, total))
+        ours.append(timed(cursor, predict))
+        cursor.execute("SET max_parallel_workers_per_gather = 1")
+        ours_parallel.append(timed(cursor, predict))
+        cursor.execute("SET max_parallel_workers_per_gather = 0")
+    row("SELECT sum(f1 + ... + f28)", floor)
+    row("SELECT sum(neural.predict(model, row))", ours)
+    row("the same, a parallel worker allowed", ours_parallel)
+    ratio = statistics.median(ours) / statistics.median(floor)
+    met = ratio <= 4
+    if not met:
+        misses.append("predicting")
+    say(f"  = a prediction costs {ratio:.2f} times the sum; goal at most 4: {'met' if met else 'MISSED'}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1000000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("part", nargs="*", default=[])
+    arguments = parser.parse_args()
+    parts = arguments.part or ["epoch", "whole", "read", "predict"]
+    cursor = connect()
+    cursor.execute("CREATE EXTENSION neural")
+    fill(cursor, arguments.rows)
+    say(f"work: {arguments.rows} rows of 28 reals, 28-128-64-1, batches of 1024, Adam")
+    import torch
+    say(f"peers: torch {torch.__version__}, numpy {np.__version__}, psycopg2 {psycopg2.__version__.split()[0]}")
+    cursor.execute("SELECT device FROM neural.train('probe', 'SELECT * FROM w1 LIMIT 2000', "
+                   "target => 'y', layers => 'dense(8, relu)', epochs => 1)")
+    say(f"neural trains on: {cursor.fetchone()[0]}")
+    say("\nthe set-ups of torch, a fifth of an epoch each; the best is compared with")
+    peers = {1: best_peer(1), 2: best_peer(2)}
+    before = {t: peers[t].ask("sgemm") for t in peers}
+    if "epoch" in parts:
+        bench_epoch(cursor, peers, arguments.rows, arguments.rounds)
+    if "whole" in parts:
+        bench_whole(cursor, peers, min(3, arguments.rounds))
+    if "read" in parts:
+        bench_read(cursor, peers, arguments.rounds)
+    if "predict" in parts:
+        bench_predict(cursor, arguments.rounds)
+    say("\na matrix product of 1024^3 by the peers' BLAS, GFLOP/s")
+    for t in peers:
+        say(f"  {t} threads: {before[t]:.0f} before, {peers[t].ask('sgemm'):.0f} after")
+    say("\ngoals missed: " + (", ".join(misses) if misses else "none"))
+
+
+main()
