@@ -9,10 +9,10 @@
 #ifndef NEURAL_CELLS_H
 #define NEURAL_CELLS_H
 
-#include "access/tupdesc.h"
-
-#include "../nn/encode.h"
 #include "neural.h"
+
+#include "../nn/model.h"
+#include "access/tupdesc.h"
 
 /*
  * What a type is to the engine.  Domains count as their base type.  False for
@@ -32,9 +32,9 @@ typedef struct NeuralRowReader NeuralRowReader;
  * learn: unseen texts are added to the dictionaries.  time_zone, of timestamp
  * with time zone: NULL is the session's.
  */
-extern NeuralRowReader *neural_row_reader(const nn_features *f,
-										  TupleDesc desc, bool by_position,
-										  bool learn, const char *time_zone);
+extern NeuralRowReader *neural_row_reader(const nn_features *f, TupleDesc desc,
+										  bool by_position, bool learn,
+										  const char *time_zone);
 
 /* The attribute numbers (1-based, of desc) that it reads, in column order. */
 extern const AttrNumber *neural_row_reader_attributes(const NeuralRowReader *r);
@@ -48,6 +48,12 @@ extern int neural_row_reader_last(const NeuralRowReader *r);
  */
 extern void neural_row_read(NeuralRowReader *r, const Datum *values,
 							const bool *nulls, char *record);
+
+/* How many cells that are not NULL were NaN, which counts as NULL. */
+extern int64 neural_row_reader_nans(const NeuralRowReader *r);
+
+/* The number of elements of a value of NN_CLASS_VECTOR. */
+extern int neural_cell_length(Oid type, Datum value);
 
 /*
  * One cell as text of UTF-8 (enum labels, uuid, integers, booleans as "true"
@@ -64,8 +70,18 @@ extern void neural_label_reader(NeuralLabelReader *r, Oid type);
 extern const char *neural_label_text(NeuralLabelReader *r, Datum value,
 									 int *len);
 
-/* One cell of a numeric class as a double; NaN for NULL. */
+/* The order of two labels: numbers by value, all others by bytes. */
+extern int neural_label_compare(nn_label_type type, const char *a,
+								const char *b);
+
+/*
+ * One cell of a number or a boolean as a double; NaN for NULL.
+ * neural_cell_order does so for everything that has an order on a line: dates
+ * and times as well.
+ */
 extern bool neural_is_number(Oid type);
+extern bool neural_has_order(Oid type);
+extern double neural_cell_order(Oid type, Datum value, bool isnull);
 extern double neural_cell_number(Oid type, Datum value, bool isnull);
 
 #endif /* NEURAL_CELLS_H */

@@ -9,4 +9,33 @@
 #error "neural needs PostgreSQL 15 or later"
 #endif
 
+/*
+ * Only what the server looks up by name is visible outside of the library.
+ * Before 16 neither PGDLLEXPORT nor PG_FUNCTION_INFO_V1 knew of that.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#include "fmgr.h"
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname)                                          \
+	extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS);                       \
+	extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_,             \
+														funcname)(void);       \
+	const Pg_finfo_record *CppConcat(pg_finfo_, funcname)(void)                \
+	{                                                                          \
+		static const Pg_finfo_record my_finfo = {1};                           \
+		return &my_finfo;                                                      \
+	}                                                                          \
+	extern int no_such_variable
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define pg_namespace_aclcheck(oid, role, mode)                                 \
+	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
+#define neural_name_list(text) stringToQualifiedNameList((text), NULL)
+#else
+#define neural_name_list(text) stringToQualifiedNameList(text)
+#endif
+
 #endif /* NEURAL_COMPAT_H */

@@ -12,22 +12,28 @@
 #ifndef NEURAL_SOURCE_H
 #define NEURAL_SOURCE_H
 
-#include "access/tupdesc.h"
-#include "nodes/pg_list.h"
-#include "tcop/dest.h"
-
 #include "neural.h"
+
+#include "access/tupdesc.h"
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+#include "utils/tuplestore.h"
 
 typedef struct NeuralSource
 {
-	const char *text;	 /* as given */
-	Oid relid;			 /* of a relation, else InvalidOid */
-	const char *from;	 /* what to put after FROM: "s.t" or "(SELECT ...) q" */
-	TupleDesc desc;		 /* all columns, dropped ones left out */
-	Bitmapset *key;		 /* 1-based numbers of primary-key columns */
+	const char *text; /* as given */
+	Oid relid;		  /* of a relation, else InvalidOid */
+	const char *from; /* what to put after FROM: "s.t" or "(SELECT ...) q" */
+	TupleDesc desc;	  /* all columns, dropped ones left out */
+	Bitmapset *key;	  /* 1-based numbers of primary-key columns */
+	Tuplestorestate *rows; /* of rows held already; else NULL */
 } NeuralSource;
 
 extern NeuralSource *neural_source_open(const char *data);
+
+/* Rows that somebody holds already. */
+extern NeuralSource *neural_source_of_rows(Tuplestorestate *rows,
+										   TupleDesc desc);
 
 /* The 1-based number of a column, or 0. */
 extern int neural_source_column(const NeuralSource *s, const char *name);
@@ -44,5 +50,8 @@ typedef void (*NeuralRowCallback)(void *arg, const Datum *values,
 								  const bool *nulls);
 extern void neural_source_run(const NeuralSource *s, List *columns,
 							  NeuralRowCallback row, void *arg);
+
+/* The elements of an array column, by the first row that has it; 0: none. */
+extern int neural_source_length(const NeuralSource *s, int column);
 
 #endif /* NEURAL_SOURCE_H */

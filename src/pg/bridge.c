@@ -1,0 +1,197 @@
+/*
+ * bridge.c
+ *	  Where the engine meets PostgreSQL: memory, errors, devices.
+ */
+#include "neural.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "../nn/team.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+static void *
+context_alloc(void *self, size_t size)
+{
+	if (!AllocHugeSizeIsValid(size))
+		return NULL;
+	return MemoryContextAllocExtended((MemoryContext) self, size,
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+}
+
+static void
+context_free(void *self, void *block)
+{
+	pfree(block);
+}
+
+nn_arena *
+neural_arena(MemoryContext context)
+{
+	nn_allocator *from = MemoryContextAlloc(context, sizeof(*from));
+	nn_arena *arena;
+	nn_error err;
+
+	from->alloc = context_alloc;
+	from->free = context_free;
+	from->self = context;
+	arena = nn_arena_create(from, &err);
+	neural_check(arena, &err);
+	return arena;
+}
+
+static int
+sqlstate(nn_code code)
+{
+	switch (code)
+	{
+		case NN_INVALID:
+		case NN_DATA:
+			return ERRCODE_INVALID_PARAMETER_VALUE;
+		case NN_SYNTAX:
+			return ERRCODE_SYNTAX_ERROR;
+		case NN_UNDEFINED:
+			return ERRCODE_UNDEFINED_OBJECT;
+		case NN_SHAPE:
+			return ERRCODE_DATATYPE_MISMATCH;
+		case NN_LIMIT:
+			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		case NN_UNSUPPORTED:
+		case NN_VERSION:
+			return ERRCODE_FEATURE_NOT_SUPPORTED;
+		case NN_CORRUPT:
+			return ERRCODE_DATA_CORRUPTED;
+		case NN_NOMEM:
+		case NN_DEVICE_NOMEM:
+			return ERRCODE_OUT_OF_MEMORY;
+		case NN_DEVICE:
+			return ERRCODE_SYSTEM_ERROR;
+		case NN_UNAVAILABLE:
+			return ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		case NN_NUMERIC:
+			return ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+		case NN_INTERRUPTED:
+			return ERRCODE_QUERY_CANCELED;
+		case NN_OK:
+			break;
+	}
+	return ERRCODE_INTERNAL_ERROR;
+}
+
+void
+neural_ereport(const nn_error *err)
+{
+	/* ereport() spelled out, to report where in the engine it happened */
+	if (errstart(ERROR, TEXTDOMAIN))
+	{
+		errcode(sqlstate(err->code));
+		errmsg_internal("%s", err->message);
+		if (err->detail[0] != '\0')
+			errdetail_internal("%s", err->detail);
+		if (err->hint[0] != '\0')
+			errhint("%s", err->hint);
+		errfinish(err->file, err->line, err->func);
+	}
+	pg_unreachable();
+}
+
+/*
+ * OpenBLAS is opened once in a backend, whether it succeeds or not: a library
+ * that has started threads cannot be unloaded.
+ */
+const nn_device_ops *
+neural_training_device(void)
+{
+	static bool tried = false, loaded = false;
+	static nn_device_ops blas;
+	static nn_error err;
+
+	if (neural_blas == NEURAL_BLAS_OFF)
+		return nn_cpu_ops(-1);
+	if (!tried)
+	{
+		char path[MAXPGPATH];
+
+		snprintf(path, sizeof(path), "%s/neural_blas%s", pkglib_path, DLSUFFIX);
+		loaded = nn_provider_load(path, &blas, &err);
+		tried = true;
+	}
+	if (loaded)
+		return &blas;
+	if (neural_blas == NEURAL_BLAS_ON)
+		neural_ereport(&err);
+	return nn_cpu_ops(-1);
+}
+
+/* The processors that this process may use, where that can be known. */
+static int
+processors(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+#ifdef CPU_COUNT
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		n = CPU_COUNT(&set);
+#endif
+	return (int) Max(n, 1);
+}
+
+int
+neural_threads(void)
+{
+	int n = neural_max_threads > 0 ? neural_max_threads : processors();
+
+	return Min(n, NN_MAX_THREADS);
+}
+
+uint32_t
+neural_crc32c(const void *bytes, size_t n)
+{
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, bytes, n);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+Oid
+neural_type_oid(const char *name)
+{
+	Oid schema = get_namespace_oid("neural", false);
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+							   CStringGetDatum(name), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("type \"neural.%s\" does not exist", name),
+						errhint("Run CREATE EXTENSION neural in this "
+								"database.")));
+	return type;
+}
+
+const char *
+neural_size_text(size_t bytes, char *buf, size_t size)
+{
+	static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+	double n = bytes;
+	int unit = 0;
+
+	while (n >= 1024 && unit < (int) lengthof(units) - 1)
+	{
+		n /= 1024;
+		unit++;
+	}
+	if (unit == 0)
+		snprintf(buf, size, "%zu bytes", bytes);
+	else
+		snprintf(buf, size, "%.1f %s", n, units[unit]);
+	return buf;
+}
