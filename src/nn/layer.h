@@ -41,6 +41,7 @@ typedef struct nn_tensor
 						* codes of categories; else NULL.  Host memory. */
 	nn_real *data;	   /* device memory */
 	nn_real *grad;	   /* same shape; NULL when no layer below learns */
+	bool learns;	   /* depends on parameters that learn; set by the graph */
 } nn_tensor;
 
 typedef struct nn_param
@@ -118,6 +119,9 @@ extern const nn_layer_ops nn_layer_input;
 /* The list of all layers, NULL-terminated (layers.c). */
 extern const nn_layer_ops *const nn_layers[];
 
+/* By name.  NN_UNSUPPORTED for layers known elsewhere, else NN_UNDEFINED. */
+extern const nn_layer_ops *nn_layer_find(const char *name, nn_error *err);
+
 /*
  * For use by infer: declare a parameter.  init is an initializer's text, such
  * as "zeros", used when item is NULL.  Returns it for further settings
@@ -131,7 +135,24 @@ extern nn_param *nn_layer_param(nn_layer *l, nn_arena *arena, const char *name,
 extern bool nn_layer_fail(const nn_layer *l, nn_error *err, const char *fmt,
 						  ...) __attribute__((format(printf, 3, 4)));
 
+/* For use by infer of a layer that reads data and passes no gradient on. */
+extern bool nn_layer_needs_data(const nn_layer *l, nn_error *err);
+
+/* The last dimension, and how often it occurs in a row. */
+static inline int
+nn_last(const nn_shape *s)
+{
+	return s->dim[s->ndim - 1];
+}
+
+static inline int
+nn_outer(const nn_shape *s)
+{
+	return (int) (nn_count(s) / (size_t) nn_last(s));
+}
+
 /* "[28, 28, 1]" into a buffer. */
+#define NN_SHAPE_SIZE 64
 extern const char *nn_shape_text(const nn_shape *s, char *buf, size_t size);
 
 /*
@@ -141,12 +162,15 @@ extern const char *nn_shape_text(const nn_shape *s, char *buf, size_t size);
 typedef struct nn_initializer_ops
 {
 	nn_named named;
-	bool (*fill)(const void *conf, const nn_param *param, nn_key key,
-				 nn_real *out, nn_error *err);
+	bool (*fill)(const void *conf, const nn_param *param, nn_arena *scratch,
+				 nn_key key, nn_real *out, nn_error *err);
 } nn_initializer_ops;
 
 extern const nn_initializer_ops *const nn_initializers[];
 extern const char *const nn_initializer_names[];
+/* Check an item's name and arguments. */
+extern bool nn_initializer_check(nn_arena *scratch, const nn_item *item,
+								 nn_error *err);
 extern bool nn_initialize(nn_arena *scratch, const nn_param *param,
 						  nn_key key, nn_real *out, nn_error *err);
 

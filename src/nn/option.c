@@ -2,8 +2,8 @@
  * option.c
  *	  Options declared as data.
  */
-#include <math.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +26,7 @@ choices_text(const nn_option *o, char *buf, size_t size)
 	buf[0] = '\0';
 	for (int i = 0; o->choices[i] != NULL; i++)
 	{
-		const char *before = i == 0                      ? ""
+		const char *before = i == 0						 ? ""
 							 : o->choices[i + 1] == NULL ? " and "
 														 : ", ";
 
@@ -54,9 +54,8 @@ check_range(const nn_item *item, const nn_option *o, double v, nn_error *err)
 	if ((o->type == NN_OPT_INT && (v < INT_MIN || v > INT_MAX)) ||
 		(o->min < o->max && !(v >= o->min && v <= o->max)))
 	{
-		nn_fail(err, NN_INVALID,
-				"%s: value %s out of bounds for option \"%s\"", item->name,
-				nn_number_text(v, buf), o->name);
+		nn_fail(err, NN_INVALID, "%s: value %s out of bounds for option \"%s\"",
+				item->name, nn_number_text(v, buf), o->name);
 		if (o->min < o->max)
 			nn_detail(err, "Valid values are between %s and %s.",
 					  nn_number_text(o->min, lo), nn_number_text(o->max, hi));
@@ -105,8 +104,8 @@ store_list(nn_arena *arena, const nn_item *item, const nn_option *o,
 	if (v->kind != NN_VALUE_NUMBER && v->kind != NN_VALUE_LIST)
 		return bad_value(item, o, "a list of numbers", err);
 	list->count = v->kind == NN_VALUE_LIST ? v->nlist : 1;
-	values = nn_alloc_small(arena, sizeof(double) * (size_t) (list->count + 1),
-							err);
+	values =
+		nn_alloc_small(arena, sizeof(double) * (size_t) (list->count + 1), err);
 	if (values == NULL)
 		return false;
 	for (int i = 0; i < list->count; i++)
@@ -295,8 +294,7 @@ nn_options_parse(nn_arena *arena, const nn_item *item, const nn_option *table,
 
 /* The value of an option as text; "" when it is the default. */
 static const char *
-value_text(nn_arena *arena, const nn_option *o, const void *conf,
-		   nn_error *err)
+value_text(nn_arena *arena, const nn_option *o, const void *conf, nn_error *err)
 {
 	const void *p = (const char *) conf + o->offset;
 	char buf[NN_NUMBER_SIZE];

@@ -145,8 +145,8 @@ parse_list(parser *ps, nn_value *value)
 		if (*ps->p == close) /* also after a comma, as in "(3,)" */
 			break;
 		if (value->nlist == NN_MAX_LIST)
-			return nn_fail(ps->err, NN_LIMIT,
-						   "a list has more than %d numbers", NN_MAX_LIST);
+			return nn_fail(ps->err, NN_LIMIT, "a list has more than %d numbers",
+						   NN_MAX_LIST);
 		if (!parse_number(ps, &list[value->nlist]))
 			return false;
 		value->nlist++;
@@ -226,8 +226,7 @@ parse_args(parser *ps, nn_item *item)
 
 	if (++ps->depth > NN_MAX_DEPTH)
 		return nn_fail(ps->err, NN_LIMIT,
-					   "text is nested more than %d levels deep",
-					   NN_MAX_DEPTH);
+					   "text is nested more than %d levels deep", NN_MAX_DEPTH);
 	for (ps->p++;;)
 	{
 		skip_blanks(ps);
@@ -437,10 +436,11 @@ nn_item_print(nn_arena *arena, const nn_item *item, nn_error *err)
 		const nn_arg *a = &item->args[i];
 		const char *value = value_print(arena, &a->value, err);
 
-		s = value == NULL ? NULL
-						  : nn_printf(arena, err, "%s%s%s%s%s", s,
-									  i == 0 ? "(" : ", ", a->name ? a->name : "",
-									  a->name ? " = " : "", value);
+		s = value == NULL
+				? NULL
+				: nn_printf(arena, err, "%s%s%s%s%s", s, i == 0 ? "(" : ", ",
+							a->name ? a->name : "", a->name ? " = " : "",
+							value);
 	}
 	if (s != NULL && item->nargs > 0)
 		s = nn_printf(arena, err, "%s)", s);
