@@ -38,4 +38,10 @@
 #define neural_name_list(text) stringToQualifiedNameList(text)
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define neural_lxid() (MyProc->vxid.lxid)
+#else
+#define neural_lxid() (MyProc->lxid)
+#endif
+
 #endif /* NEURAL_COMPAT_H */

@@ -21,6 +21,12 @@ extern Datum neural_model_datum(const nn_model *m);
 extern Datum neural_model_import(const void *bytes, Size n);
 
 /*
+ * What loading n bytes may take: every number of the file has a place in
+ * memory, and a layer of a few bytes of text is a struct of some kilobytes.
+ */
+#define NEURAL_LOAD_LIMIT(n) (4 * (Size) (n) + 16 * 1024 * 1024)
+
+/*
  * A loaded model, ready to predict.  Lives in the backend's cache, keyed by
  * digest, until pushed out by others; pinned while in use by a context, so
  * that a query's models never vanish under it.

@@ -1,0 +1,173 @@
+/*
+ * model_table.c
+ *	  Finding the value of a version in a model table.
+ *
+ * Whoever may read the column "version" of a model may predict with it, though
+ * not read the column "model": this is the one place of the extension that
+ * reads something its caller could not.  So the order matters: first the
+ * privilege on the table, then row security, then the value.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "model_value.h"
+#include "sql.h"
+
+void
+neural_check_model_table(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	if (form->relkind != RELKIND_RELATION || !OidIsValid(form->reloftype) ||
+		form->reloftype != neural_type_oid("model_table"))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a model", NameStr(form->relname)),
+						errhint("Models are made by neural.train; the view "
+								"neural.models lists them.")));
+	ReleaseSysCache(tuple);
+}
+
+static AttrNumber
+column_number(Oid relid, const char *name)
+{
+	AttrNumber number = get_attnum(relid, name);
+
+	if (number == InvalidAttrNumber)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of model \"%s\" does not exist",
+							   name, get_rel_name(relid))));
+	return number;
+}
+
+static void
+check_privilege(Oid relid)
+{
+	Oid user = GetUserId();
+	AclResult result = pg_class_aclcheck(relid, user, ACL_SELECT);
+
+	if (result != ACLCHECK_OK)
+		result = pg_attribute_aclcheck(relid, column_number(relid, "version"),
+									   user, ACL_SELECT);
+	if (result != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for model %s", get_rel_name(relid)),
+				 errhint("Its owner can let a role predict with it by "
+						 "neural.grant_predict.")));
+}
+
+static void
+no_version(Oid relid, int version)
+{
+	if (version == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("model \"%s\" has no active version",
+							   get_rel_name(relid)),
+						errhint("neural.versions lists its versions, and "
+								"neural.promote makes one the active one.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("version %d of model \"%s\" does not exist", version,
+						   get_rel_name(relid)),
+					errhint("neural.versions lists its versions.")));
+}
+
+/* The version that row security lets the caller see. */
+static int
+visible_version(Oid relid, int version)
+{
+	Oid types[1] = {INT4OID};
+	Datum values[1];
+	bool isnull;
+	int found;
+	int level = neural_sql_begin();
+
+	values[0] = Int32GetDatum(version);
+	if (neural_sql_run(psprintf("SELECT version FROM %s WHERE %s",
+								neural_sql_name(relid),
+								version == 0 ? "active" : "version = $1"),
+					   true, version == 0 ? 0 : 1, types, values, NULL) == 0)
+		no_version(relid, version);
+	found = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
+	neural_sql_end(level);
+	if (isnull)
+		no_version(relid, version);
+	return found;
+}
+
+/* Look through the rows that the active snapshot sees: they are few. */
+static bool
+scan_versions(Relation rel, int version, Datum *model, int *found)
+{
+	Oid relid = RelationGetRelid(rel);
+	AttrNumber version_number = column_number(relid, "version"),
+			   active_number = column_number(relid, "active"),
+			   model_number = column_number(relid, "model");
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	bool ok = false;
+
+	while (!ok && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool version_null, active_null, model_null;
+		int number =
+			DatumGetInt32(slot_getattr(slot, version_number, &version_null));
+		bool active =
+			DatumGetBool(slot_getattr(slot, active_number, &active_null));
+		Datum value = slot_getattr(slot, model_number, &model_null);
+
+		if (version_null || model_null ||
+			(version == 0 ? (active_null || !active) : number != version))
+			continue;
+		/* the toast pointer is copied, not what it points to */
+		*model = datumCopy(value, false, -1);
+		*found = number;
+		ok = true;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return ok;
+}
+
+Datum
+neural_model_fetch(Oid relid, int version, int *found_version)
+{
+	Relation rel;
+	int wanted = version, found = 0;
+	Datum model = (Datum) 0;
+
+	/* nothing is locked for those who may not, and then checked for good */
+	neural_check_model_table(relid);
+	check_privilege(relid);
+	LockRelationOid(relid, AccessShareLock);
+	neural_check_model_table(relid);
+	check_privilege(relid);
+	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED)
+		wanted = visible_version(relid, version);
+
+	rel = table_open(relid, NoLock);
+	if (!scan_versions(rel, wanted, &model, &found))
+		no_version(relid, version);
+	table_close(rel, NoLock);
+	if (found_version != NULL)
+		*found_version = found;
+	return model;
+}

@@ -1,0 +1,372 @@
+/*
+ * predict_state.c
+ *	  What a call of the predict family remembers from row to row.
+ *
+ * A function is called once a row and must not look its model up again each
+ * time; but in PL/pgSQL one call site serves many statements of a transaction,
+ * so it may not keep it blindly either.  Everything kept is tied to the moment
+ * at which it was true.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "predict_state.h"
+
+static inline void
+get_moment(NeuralMoment *m)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+
+	m->lxid = neural_lxid();
+	m->command = snapshot->curcid;
+	m->xmin = snapshot->xmin;
+	m->xmax = snapshot->xmax;
+	m->xcnt = snapshot->xcnt;
+	m->subxcnt = snapshot->subxcnt;
+	m->user = GetUserId();
+}
+
+static inline bool
+same_moment(const NeuralMoment *a, const NeuralMoment *b)
+{
+	return a->lxid == b->lxid && a->command == b->command &&
+		   a->xmin == b->xmin && a->xmax == b->xmax && a->xcnt == b->xcnt &&
+		   a->subxcnt == b->subxcnt && a->user == b->user;
+}
+
+NeuralPredictState *
+neural_predict_state(FunctionCallInfo fcinfo, const NeuralFinish *finish)
+{
+	NeuralPredictState *s = fcinfo->flinfo->fn_extra;
+	MemoryContext context = fcinfo->flinfo->fn_mcxt;
+
+	if (likely(s != NULL))
+		return s;
+	s = MemoryContextAllocZero(context, sizeof(NeuralPredictState));
+	s->context = context;
+	s->model_context = AllocSetContextCreate(context, "neural predict model",
+											 ALLOCSET_SMALL_SIZES);
+	s->row_context = AllocSetContextCreate(context, "neural predict row",
+										   ALLOCSET_SMALL_SIZES);
+	s->finish = finish;
+	fcinfo->flinfo->fn_extra = s;
+	return s;
+}
+
+char *
+neural_server_text(const char *utf8)
+{
+	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+}
+
+/* Let go of the model and of all that was made for it. */
+static void
+forget_model(NeuralPredictState *s)
+{
+	s->found = false;
+	s->loaded = NULL;
+	s->reader = NULL;
+	s->class_text = NULL;
+	s->class_number = NULL;
+	s->class_value = NULL;
+	s->label = NULL;
+	s->layer_name = NULL;
+	MemoryContextReset(s->row_context);
+	MemoryContextReset(s->model_context);
+}
+
+static void
+use_model(NeuralPredictState *s, Datum value)
+{
+	MemoryContext old;
+
+	forget_model(s);
+	s->loaded = neural_model_load(value, s->model_context);
+	s->model = s->loaded->model;
+	old = MemoryContextSwitchTo(s->model_context);
+	s->record = palloc0(s->model->features->record_size);
+	s->out = palloc0(sizeof(double) * s->model->outputs);
+	s->finish->prepare(s);
+	MemoryContextSwitchTo(old);
+	s->found = true;
+}
+
+void
+neural_predict_by_table(NeuralPredictState *s, Oid relid, int version)
+{
+	NeuralMoment now;
+
+	get_moment(&now);
+	if (likely(s->found && s->relid == relid && s->version == version &&
+			   same_moment(&s->moment, &now)))
+		return;
+	use_model(s, neural_model_fetch(relid, version, NULL));
+	s->relid = relid;
+	s->version = version;
+	s->moment = now;
+}
+
+/*
+ * A value stored outside its row is known by its toast pointer as long as
+ * nothing can have been vacuumed away; any other by the digest it carries.
+ */
+void
+neural_predict_by_value(NeuralPredictState *s, Datum value)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(value);
+	struct varatt_external pointer = {0};
+	NeuralMoment now;
+
+	get_moment(&now);
+	if (VARATT_IS_EXTERNAL_ONDISK(v))
+	{
+		VARATT_EXTERNAL_GET_POINTER(pointer, v);
+		if (s->found && s->toast_value == pointer.va_valueid &&
+			s->toast_relid == pointer.va_toastrelid &&
+			same_moment(&s->moment, &now))
+			return;
+	}
+	else if (s->found && !VARATT_IS_EXTENDED(v) &&
+			 VARSIZE_ANY_EXHDR(v) >= NN_MODEL_HEADER &&
+			 memcmp(VARDATA_ANY(v) + NN_MODEL_DIGEST_AT, s->loaded->digest,
+					NN_MODEL_DIGEST_SIZE) == 0)
+		return;
+	use_model(s, value);
+	s->toast_relid = pointer.va_toastrelid;
+	s->toast_value = pointer.va_valueid;
+	s->moment = now;
+}
+
+/* Is it ROW(a, b, ...), whose columns are called f1, f2, ...? */
+static bool
+is_anonymous(TupleDesc desc)
+{
+	if (desc->tdtypeid != RECORDOID)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		char name[NAMEDATALEN];
+
+		snprintf(name, sizeof(name), "f%d", i + 1);
+		if (strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool
+has_all_columns(TupleDesc desc, const nn_features *f)
+{
+	for (int i = 0; i < f->ncolumns; i++)
+	{
+		char *name = neural_server_text(f->columns[i].name);
+		int j = 0;
+
+		while (j < desc->natts &&
+			   (TupleDescAttr(desc, j)->attisdropped ||
+				strcmp(NameStr(TupleDescAttr(desc, j)->attname), name) != 0))
+			j++;
+		if (j == desc->natts)
+			return false;
+	}
+	return true;
+}
+
+/* "a, b, c and 4 more", for messages */
+static char *
+column_list(const nn_features *f)
+{
+	StringInfoData buf;
+	int shown = Min(f->ncolumns, 20);
+
+	initStringInfo(&buf);
+	for (int i = 0; i < shown; i++)
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
+						 neural_server_text(f->columns[i].name));
+	if (f->ncolumns > shown)
+		appendStringInfo(&buf, " and %d more", f->ncolumns - shown);
+	return buf.data;
+}
+
+/* By position when it has no names of its own. */
+static bool
+by_position(TupleDesc desc, const nn_features *f)
+{
+	if (!is_anonymous(desc))
+		return false;
+	if (desc->natts == f->ncolumns)
+		return true;
+	if (has_all_columns(desc, f))
+		return false;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("row has %d columns, but the model takes %d", desc->natts,
+					f->ncolumns),
+			 errdetail("The columns of the model are: %s.", column_list(f))));
+}
+
+/*
+ * The descriptor up to the last column of use, so that no more is deformed.
+ * Columns added with a default may be missing from old rows; only the whole
+ * descriptor knows what they are.
+ */
+static TupleDesc
+leading_columns(TupleDesc desc, int natts)
+{
+	TupleDesc part;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->atthasmissing)
+			return desc;
+	part = CreateTemplateTupleDesc(natts);
+	for (int i = 1; i <= natts; i++)
+		TupleDescCopyEntry(part, i, desc, i);
+	return part;
+}
+
+static void
+make_reader(NeuralPredictState *s, Oid type, int32 typmod)
+{
+	TupleDesc desc;
+	MemoryContext old;
+	const nn_features *f = s->model->features;
+
+	s->reader = NULL;
+	MemoryContextReset(s->row_context);
+	old = MemoryContextSwitchTo(s->row_context);
+	desc = lookup_rowtype_tupdesc_copy(type, typmod);
+	s->reader = neural_row_reader(f, desc, by_position(desc, f), false,
+								  s->model->time_zone);
+	s->desc = leading_columns(desc, neural_row_reader_last(s->reader));
+	s->values = palloc0(sizeof(Datum) * desc->natts);
+	s->nulls = palloc0(sizeof(bool) * desc->natts);
+	MemoryContextSwitchTo(old);
+	s->row_type = type;
+	s->row_typmod = typmod;
+	s->row_identifier = assign_record_type_identifier(type, typmod);
+}
+
+void
+neural_predict_read_row(NeuralPredictState *s, Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleData tuple;
+	Oid type = HeapTupleHeaderGetTypeId(header);
+	int32 typmod = HeapTupleHeaderGetTypMod(header);
+
+	/* the type may have been altered, but not within a moment */
+	if (unlikely(s->reader == NULL || s->row_type != type ||
+				 s->row_typmod != typmod))
+	{
+		make_reader(s, type, typmod);
+		get_moment(&s->row_moment);
+	}
+	else
+	{
+		NeuralMoment now;
+
+		get_moment(&now);
+		if (unlikely(!same_moment(&s->row_moment, &now)))
+		{
+			if (s->row_identifier !=
+				assign_record_type_identifier(type, typmod))
+				make_reader(s, type, typmod);
+			s->row_moment = now;
+		}
+	}
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, s->desc, s->values, s->nulls);
+	neural_row_read(s->reader, s->values, s->nulls, s->record);
+}
+
+/* How many numbers the columns take, all of which must be made of numbers. */
+static int
+count_numbers(const nn_features *f)
+{
+	int n = 0;
+
+	for (int i = 0; i < f->ncolumns; i++)
+	{
+		const nn_column *c = &f->columns[i];
+
+		if (c->class != NN_CLASS_NUMBER && c->class != NN_CLASS_BOOLEAN &&
+			c->class != NN_CLASS_VECTOR)
+			ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+							errmsg("column \"%s\" of the model is not a number",
+								   neural_server_text(c->name)),
+							errdetail("It is of type %s.",
+									  neural_server_text(c->type_name)),
+							errhint("Pass a row instead of an array.")));
+		n += c->length;
+	}
+	return n;
+}
+
+void
+neural_predict_read_array(NeuralPredictState *s, Datum array)
+{
+	ArrayType *a = DatumGetArrayTypeP(array);
+	const nn_features *f = s->model->features;
+	Datum *values;
+	bool *nulls;
+	int n, expected = count_numbers(f), next = 0;
+
+	deconstruct_array(a, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &values, &nulls, &n);
+	if (n != expected)
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("array has %d elements, but the model takes %d",
+							   n, expected),
+						errdetail("The columns of the model are: %s.",
+								  column_list(f))));
+	for (int i = 0; i < f->ncolumns; i++)
+	{
+		const nn_column *c = &f->columns[i];
+		bool isnull = false;
+		float *vector;
+
+		for (int j = 0; j < c->length; j++)
+			isnull |= nulls[next + j];
+		if (isnull)
+			nn_set_null(c, s->record);
+		else if (c->class == NN_CLASS_VECTOR)
+		{
+			nn_error err;
+
+			vector = palloc(sizeof(float) * c->length);
+			for (int j = 0; j < c->length; j++)
+				vector[j] = (float) DatumGetFloat8(values[next + j]);
+			neural_check(nn_set_vector(c, s->record, vector, c->length, &err),
+						 &err);
+			pfree(vector);
+		}
+		else
+		{
+			double value = DatumGetFloat8(values[next]);
+
+			if (c->class == NN_CLASS_BOOLEAN && !isnan(value))
+				value = value != 0;
+			nn_set_number(c, s->record, value);
+		}
+		next += c->length;
+	}
+	pfree(values);
+	pfree(nulls);
+}
