@@ -7,6 +7,22 @@
  */
 #include "cpu_kernels.h"
 
+#define BLOCK_K 64
+
+/* Rows p .. p + k of a block of columns of the transpose of b. */
+static void
+transpose_block(int k, int p, int count, int first, int bk, const nn_real *b,
+				nn_real *block)
+{
+	for (int j = 0; j < count; j++)
+	{
+		const nn_real *from = b + (size_t) (first + j) * bk + p;
+
+		for (int q = 0; q < k; q++)
+			block[q * COLUMNS + j] = from[q];
+	}
+}
+
 /*
  * Sum over k in order of k, for one row and a block of columns at a time, so
  * that the inner loop runs along rows of b and of the sums.
@@ -16,37 +32,38 @@ k_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const nn_real *a,
 	   const nn_real *b, nn_real beta, nn_real *c)
 {
 	size_t arow = ta ? 1 : (size_t) k, acol = ta ? (size_t) m : 1;
-	nn_real sum[COLUMNS];
+	nn_real sum[COLUMNS], block[BLOCK_K * COLUMNS];
 
 	(void) d;
-	for (int i = 0; i < m; i++)
+	for (int first = 0; first < n; first += COLUMNS)
 	{
-		for (int first = 0; first < n; first += COLUMNS)
+		int count = n - first < COLUMNS ? n - first : COLUMNS;
+
+		for (int p = 0; p < k; p += BLOCK_K)
 		{
-			int count = n - first < COLUMNS ? n - first : COLUMNS;
-			nn_real *to = c + (size_t) i * n + first;
+			int depth = k - p < BLOCK_K ? k - p : BLOCK_K;
+			nn_real old = p == 0 ? beta : 1;
 
-			for (int j = 0; j < count; j++)
-				sum[j] = beta == 0 ? 0 : beta * to[j];
-			for (int p = 0; p < k; p++)
+			if (tb)
+				transpose_block(depth, p, count, first, k, b, block);
+			for (int i = 0; i < m; i++)
 			{
-				nn_real x = a[i * arow + p * acol];
+				nn_real *to = c + (size_t) i * n + first;
 
-				if (tb)
+				for (int j = 0; j < count; j++)
+					sum[j] = old == 0 ? 0 : old * to[j];
+				for (int q = 0; q < depth; q++)
 				{
-					for (int j = 0; j < count; j++)
-						sum[j] += x * b[(size_t) (first + j) * k + p];
-				}
-				else
-				{
-					const nn_real *row = b + (size_t) p * n + first;
+					nn_real x = a[i * arow + (p + q) * acol];
+					const nn_real *row = tb ? block + (size_t) q * COLUMNS
+											: b + (size_t) (p + q) * n + first;
 
 					for (int j = 0; j < count; j++)
 						sum[j] += x * row[j];
 				}
+				for (int j = 0; j < count; j++)
+					to[j] = sum[j];
 			}
-			for (int j = 0; j < count; j++)
-				to[j] = sum[j];
 		}
 	}
 }
