@@ -5,7 +5,10 @@
  * A graph is an array of layers in evaluation order: a layer may read only
  * layers before it, so there are no cycles and nothing to sort.  By default a
  * layer reads the one before it; labels name others: "a: dense(64) relu
- * dense(64) add(a)".  The output of the last layer is the output.
+ * dense(64) add(a)".  A joining layer with one label joins the layer before it
+ * and that one; with more labels, exactly those; "identity(a)" continues from
+ * a.  Every layer must be read by another, but for the last, whose output is
+ * the output.
  *
  * An encoded row is a flat row of numbers in named sections (encode.h).
  * "input(number)" is the layer that gives one section; a text that does not

@@ -99,6 +99,7 @@ typedef struct nn_layer_ops
 {
 	nn_named named;
 	bool takes_refs;	/* arguments may be labels: add(a, b) */
+	bool joins;			/* one label alone is joined with the previous layer */
 	bool couples_rows;	/* an output row depends on other rows when training */
 	bool (*infer)(nn_layer *l, nn_arena *arena, nn_error *err);
 	bool (*fit)(nn_layer *l, nn_arena *arena, int rows, uint64_t seed,
