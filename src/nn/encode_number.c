@@ -140,42 +140,61 @@ number_finish(nn_column *c, nn_arena *arena, nn_error *err)
 	return true;
 }
 
-/* Scale n slots into z, NULL becoming fill. */
-#define SCALE_VALUES(type)                                                     \
-	for (int i = 0; i < n; i++)                                                \
-	{                                                                          \
-		double v = *(const type *) (base + i * stride);                        \
-		z[i] = v == v ? nn_scale_value(&scale, v) : fill;                      \
+/* Gather n slots and notice whether any is not a finite number. */
+#define GATHER(type) \
+	for (int i = 0; i < n; i++) \
+	{ \
+		v[i] = *(const type *) (base + i * stride); \
+		special |= !(fabs(v[i]) <= DBL_MAX); \
 	}
 
+/*
+ * The simple loops are apart, so that they become vector instructions; each
+ * of these rounds as its scalar twin does, so one row alone gets the same bits.
+ */
 void
-nn_encode_numbers(const nn_scale *by, double null, double clip,
+nn_encode_numbers(const nn_scale *scale, double null, double clip,
 				  nn_slot_kind slot, const char *base, size_t stride, int n,
 				  nn_real *out, size_t out_stride)
 {
-	const nn_scale scale = *by;
-	const nn_real fill = (nn_real) null;
+	const double center = scale->center, factor = scale->factor;
+	const nn_real inverse = clip > 0 ? (nn_real) (1 / clip) : 0;
+	double v[BLOCK];
 	nn_real z[BLOCK];
+	int special = 0;
 
-	while (n > BLOCK)
+	if (n == 1)
 	{
-		nn_encode_numbers(by, null, clip, slot, base, stride, BLOCK, out,
+		double one = nn_slot_number(base, slot);
+
+		z[0] = isnan(one) ? (nn_real) null : nn_scale_value(scale, one);
+		out[0] = clip > 0 ? nn_soft_clip(z[0], inverse) : z[0];
+		return;
+	}
+	for (; n > BLOCK; n -= BLOCK)
+	{
+		nn_encode_numbers(scale, null, clip, slot, base, stride, BLOCK, out,
 						  out_stride);
 		base += BLOCK * stride;
 		out += BLOCK * out_stride;
-		n -= BLOCK;
 	}
 	if (slot == NN_SLOT_REAL32)
-		SCALE_VALUES(float)
+		GATHER(float)
 	else
-		SCALE_VALUES(double)
+		GATHER(double)
+	if (special)
+		for (int i = 0; i < n; i++)
+			if (isinf(v[i]))
+				v[i] = v[i] < 0 ? scale->min : scale->max;
+	for (int i = 0; i < n; i++)
+		z[i] = nn_scale_finite(v[i], center, factor);
+	if (special)
+		for (int i = 0; i < n; i++)
+			if (isnan(v[i]))
+				z[i] = (nn_real) null;
 	if (clip > 0)
-	{
-		nn_real inverse = (nn_real) (1 / clip);
-
 		for (int i = 0; i < n; i++)
 			z[i] = nn_soft_clip(z[i], inverse);
-	}
 	for (int i = 0; i < n; i++)
 		out[i * out_stride] = z[i];
 }

@@ -85,18 +85,24 @@ nn_soft_clip(nn_real x, nn_real inverse_limit)
 #endif
 }
 
-/* A finite value or an infinity, not NaN; before the clip. */
+/* Before the clip. */
 static inline nn_real
-nn_scale_value(const nn_scale *s, double v)
+nn_scale_finite(double v, double center, double factor)
 {
-	double z;
+	double z = (v - center) * factor;
 
-	if (!(fabs(v) <= DBL_MAX))
-		v = v < 0 ? s->min : s->max;
-	z = (v - s->center) * s->factor;
 	z = z < -NN_ENCODED_LIMIT ? -NN_ENCODED_LIMIT : z;
 	z = z > NN_ENCODED_LIMIT ? NN_ENCODED_LIMIT : z;
 	return (nn_real) z;
+}
+
+/* The same for what may be an infinity, but not NaN. */
+static inline nn_real
+nn_scale_value(const nn_scale *s, double v)
+{
+	if (!(fabs(v) <= DBL_MAX))
+		v = v < 0 ? s->min : s->max;
+	return nn_scale_finite(v, s->center, s->factor);
 }
 
 static inline double
