@@ -141,11 +141,11 @@ number_finish(nn_column *c, nn_arena *arena, nn_error *err)
 }
 
 /* Gather n slots and notice whether any is not a finite number. */
-#define GATHER(type) \
-	for (int i = 0; i < n; i++) \
-	{ \
-		v[i] = *(const type *) (base + i * stride); \
-		special |= !(fabs(v[i]) <= DBL_MAX); \
+#define GATHER(type)                                                           \
+	for (int i = 0; i < n; i++)                                                \
+	{                                                                          \
+		v[i] = *(const type *) (base + i * stride);                            \
+		special |= !(fabs(v[i]) <= DBL_MAX);                                   \
 	}
 
 /*

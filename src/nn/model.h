@@ -115,8 +115,20 @@ extern bool nn_model_layer(const nn_model *m, const char *name, int *layer,
 						   int *width, nn_error *err);
 
 /* Raw network outputs to the output row of nn_predict, for callers (the
- * training loop) that have them already.  columns: of a raw row. */
-extern void nn_model_finish_outputs(const nn_model *m, int rows,
-									const nn_real *raw, double *out);
+ * training loop) that have them already.  raw is overwritten. */
+extern void nn_model_finish_outputs(const nn_model *m, int rows, nn_real *raw,
+									double *out);
+
+/* The same in two parts, for several networks: add the outputs of one (which
+ * are overwritten) to out, the first of them setting it; then make out the
+ * mean of so many networks in the targets' own units. */
+extern void nn_model_add_outputs(const nn_model *m, int rows, bool first,
+								 nn_real *raw, double *out);
+extern void nn_model_scale_outputs(const nn_model *m, int rows, int networks,
+								   double *out);
+
+/* Numbers of a row that nn_predict gives. */
+extern int nn_model_predicted(nn_task task, int ntargets,
+							  const nn_target *targets);
 
 #endif /* NN_MODEL_H */
