@@ -16,7 +16,7 @@
 #include "device.h"
 
 #define COLUMNS 4
-#define ROUNDS 15
+#define ROUNDS	15
 
 typedef enum pass
 {
@@ -34,9 +34,9 @@ typedef struct shape
 } shape;
 
 static const shape shapes[] = {
-	{256, 256, 256}, {1024, 28, 128}, {1024, 128, 64}, {1024, 64, 1},
-	{512, 28, 128},	 {512, 128, 64},  {512, 64, 1},	   {1024, 400, 256},
-	{1024, 256, 256}, {512, 256, 10}, {1, 28, 128},	   {1, 128, 64},
+	{256, 256, 256},  {1024, 28, 128}, {1024, 128, 64}, {1024, 64, 1},
+	{512, 28, 128},	  {512, 128, 64},  {512, 64, 1},	{1024, 400, 256},
+	{1024, 256, 256}, {512, 256, 10},  {1, 28, 128},	{1, 128, 64},
 	{1, 64, 1}};
 
 static double
@@ -55,8 +55,7 @@ once(nn_device *d, pass p, const shape *s, const float *x, const float *w,
 	switch (p)
 	{
 		case FORWARD:
-			d->ops->dense(d, s->m, s->n, s->k, x, w, bias, NN_RELU, 0, NULL,
-						  y);
+			d->ops->dense(d, s->m, s->n, s->k, x, w, bias, NN_RELU, 0, NULL, y);
 			break;
 		case DW:
 			d->ops->gemm(d, true, false, s->k, s->n, s->m, x, y, 0, g);

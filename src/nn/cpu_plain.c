@@ -23,16 +23,35 @@ transpose_block(int k, int p, int count, int first, int bk, const nn_real *b,
 	}
 }
 
-/*
- * Sum over k in order of k, for one row and a block of columns at a time, so
- * that the inner loop runs along rows of b and of the sums.
- */
+/* c = old c + a times a block of rows of b, in order of those rows */
+static void
+add_block(int count, int k, const nn_real *a, size_t acol,
+		  const nn_real *restrict b, size_t brow, nn_real old,
+		  nn_real *restrict c)
+{
+	nn_real sum[COLUMNS];
+
+	for (int j = 0; j < count; j++)
+		sum[j] = old == 0 ? 0 : old * c[j];
+	for (int p = 0; p < k; p++, a += acol, b += brow)
+	{
+		nn_real x = *a;
+
+		for (int j = 0; j < count; j++)
+			sum[j] += x * b[j];
+	}
+	for (int j = 0; j < count; j++)
+		c[j] = sum[j];
+}
+
+/* For one row and a block of columns at a time: the inner loop runs along
+ * rows of b and of the sums. */
 static void
 k_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const nn_real *a,
 	   const nn_real *b, nn_real beta, nn_real *c)
 {
 	size_t arow = ta ? 1 : (size_t) k, acol = ta ? (size_t) m : 1;
-	nn_real sum[COLUMNS], block[BLOCK_K * COLUMNS];
+	nn_real block[BLOCK_K * COLUMNS];
 
 	(void) d;
 	for (int first = 0; first < n; first += COLUMNS)
@@ -42,28 +61,17 @@ k_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const nn_real *a,
 		for (int p = 0; p < k; p += BLOCK_K)
 		{
 			int depth = k - p < BLOCK_K ? k - p : BLOCK_K;
-			nn_real old = p == 0 ? beta : 1;
+			const nn_real *rows = b + (size_t) p * n + first;
 
 			if (tb)
-				transpose_block(depth, p, count, first, k, b, block);
-			for (int i = 0; i < m; i++)
 			{
-				nn_real *to = c + (size_t) i * n + first;
-
-				for (int j = 0; j < count; j++)
-					sum[j] = old == 0 ? 0 : old * to[j];
-				for (int q = 0; q < depth; q++)
-				{
-					nn_real x = a[i * arow + (p + q) * acol];
-					const nn_real *row = tb ? block + (size_t) q * COLUMNS
-											: b + (size_t) (p + q) * n + first;
-
-					for (int j = 0; j < count; j++)
-						sum[j] += x * row[j];
-				}
-				for (int j = 0; j < count; j++)
-					to[j] = sum[j];
+				transpose_block(depth, p, count, first, k, b, block);
+				rows = block;
 			}
+			for (int i = 0; i < m; i++)
+				add_block(count, depth, a + i * arow + p * acol, acol, rows,
+						  tb ? COLUMNS : n, p == 0 ? beta : 1,
+						  c + (size_t) i * n + first);
 		}
 	}
 }

@@ -135,64 +135,39 @@ compute(const int rows, const int vectors, const bool edge, const tile *t)
 	}
 }
 
-#define TILE(R, V)                                                             \
-	static void tile_##R##_##V(const tile *t)                                  \
-	{                                                                          \
-		compute(R, V, false, t);                                               \
-	}                                                                          \
-	static void edge_##R##_##V(const tile *t)                                  \
-	{                                                                          \
-		compute(R, V, true, t);                                                \
+/* clang-format off */
+#define TILE(R, V)															\
+	static void tile_##R##_##V(const tile *t)								\
+	{																		\
+		compute(R, V, false, t);											\
+	}																		\
+	static void edge_##R##_##V(const tile *t)								\
+	{																		\
+		compute(R, V, true, t);												\
 	}
-#define TILES(R)	  TILE(R, 1) TILE(R, 2)
+#define BOTH(R, V) {tile_##R##_##V, edge_##R##_##V}
+#define TILES(R) TILE(R, 1) TILE(R, 2)
 #define WIDE_TILES(R) TILES(R) TILE(R, 3) TILE(R, 4)
-#define NAMES(R)                                                               \
-	{                                                                          \
-		{tile_##R##_1, edge_##R##_1},                                          \
-		{                                                                      \
-			tile_##R##_2, edge_##R##_2                                         \
-		}                                                                      \
-	}
-#define WIDE_NAMES(R)                                                          \
-	{                                                                          \
-		{tile_##R##_1, edge_##R##_1}, {tile_##R##_2, edge_##R##_2},            \
-			{tile_##R##_3, edge_##R##_3},                                      \
-		{                                                                      \
-			tile_##R##_4, edge_##R##_4                                         \
-		}                                                                      \
-	}
+#define NAMES(R) {BOTH(R, 1), BOTH(R, 2)},
+#define WIDE_NAMES(R) {BOTH(R, 1), BOTH(R, 2), BOTH(R, 3), BOTH(R, 4)},
 
-WIDE_TILES(1)
-WIDE_TILES(2)
-WIDE_TILES(3)
 #if MAX_ROWS == 6
-TILES(4)
-TILES(5)
-TILES(6)
+#define EACH_ROWS(wide, narrow)												\
+	wide(1) wide(2) wide(3) narrow(4) narrow(5) narrow(6)
 #else
-WIDE_TILES(4)
-TILES(5)
-TILES(6)
-TILES(7)
-TILES(8)
-TILES(9)
-TILES(10)
-TILES(11)
-TILES(12)
-TILES(13)
-TILES(14)
+#define EACH_ROWS(wide, narrow)												\
+	wide(1) wide(2) wide(3) wide(4) narrow(5) narrow(6) narrow(7)			\
+	narrow(8) narrow(9) narrow(10) narrow(11) narrow(12) narrow(13)			\
+	narrow(14)
 #endif
+
+EACH_ROWS(WIDE_TILES, TILES)
 
 /* by rows - 1, vectors - 1, and whether there is an edge */
 static void (*const tiles[MAX_ROWS][4][2])(const tile *) = {
-	WIDE_NAMES(1), WIDE_NAMES(2), WIDE_NAMES(3),
-#if MAX_ROWS == 6
-	NAMES(4),	   NAMES(5),	  NAMES(6),
-#else
-	WIDE_NAMES(4), NAMES(5),	  NAMES(6),		 NAMES(7),	NAMES(8),  NAMES(9),
-	NAMES(10),	   NAMES(11),	  NAMES(12),	 NAMES(13), NAMES(14),
-#endif
+	EACH_ROWS(WIDE_NAMES, NAMES)
 };
+/* clang-format on */
 
 static inline void
 run_tile(tile *t, int rows, int columns)
