@@ -29,8 +29,7 @@ place(cursor *c, size_t count, size_t times)
 		__builtin_add_overflow(bytes, (size_t) NN_ALIGN - 1, &bytes) ||
 		__builtin_add_overflow(at, bytes & ~(size_t) (NN_ALIGN - 1), &c->at))
 		c->overflow = true;
-	return c->base == NULL || c->overflow ? NULL
-										  : (nn_real *) (c->base + at);
+	return c->base == NULL || c->overflow ? NULL : (nn_real *) (c->base + at);
 }
 
 /* Whether a layer's output is the encoded row itself. */
@@ -106,8 +105,8 @@ join_layers(nn_exec *e, nn_tensor *row, nn_real *params)
 		nn_layer *l = &e->layers[i];
 
 		for (int j = 0; j < l->nin; j++)
-			l->in[j] = l->in_number[j] < 0 ? row
-										   : &e->layers[l->in_number[j]].out;
+			l->in[j] =
+				l->in_number[j] < 0 ? row : &e->layers[l->in_number[j]].out;
 		for (int j = 0; j < l->nparam; j++)
 		{
 			nn_param *p = &l->param[j];

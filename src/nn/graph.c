@@ -44,8 +44,8 @@ row_levels(builder *b, const nn_layout *layout, nn_tensor *row)
 {
 	int *levels;
 
-	levels = nn_alloc_array(b->arena, (size_t) layout->width, sizeof(int),
-							b->err);
+	levels =
+		nn_alloc_array(b->arena, (size_t) layout->width, sizeof(int), b->err);
 	if (levels == NULL)
 		return false;
 	for (int i = 0; i < layout->nsections; i++)
@@ -97,8 +97,9 @@ undefined_label(const builder *b, const nn_layer *l, const char *label)
 	near = nn_did_you_mean(label, labels);
 	if (near != NULL)
 		return nn_hint(b->err, "Did you mean \"%s\"?", near);
-	return nn_hint(b->err, "A label is written before a layer: "
-						   "\"%.32s: dense(64)\".",
+	return nn_hint(b->err,
+				   "A label is written before a layer: "
+				   "\"%.32s: dense(64)\".",
 				   label);
 }
 
@@ -262,9 +263,9 @@ print_graph(builder *b)
 	{
 		const nn_layer *l = &g->layers[i];
 
-		text[i] = nn_options_print(b->arena, l->ops->named.name,
-								   l->ops->named.options, l->conf, &l->refs,
-								   b->err);
+		text[i] =
+			nn_options_print(b->arena, l->ops->named.name,
+							 l->ops->named.options, l->conf, &l->refs, b->err);
 		if (text[i] == NULL)
 			return NULL;
 		if (i == 0 && g->nlayers > 1 && l->label == NULL &&

@@ -122,16 +122,16 @@ softmax_backward(const nn_layer *l, const nn_pass *p)
 		(void) err;                                                            \
 		return infer_function(l, F);                                           \
 	}                                                                          \
-	const nn_layer_ops nn_layer_##id = {.named = {.name = #id,                 \
-												  .aliases = other,            \
-												  .summary = text,             \
-												  .conf_size = sizeof(conf),   \
-												  .options = table,            \
-												  .examples =                  \
-													  LIST(__VA_ARGS__)},      \
-										.infer = id##_infer,                   \
-										.forward = forward,                    \
-										.backward = backward}
+	const nn_layer_ops nn_layer_##id = {                                       \
+		.named = {.name = #id,                                                 \
+				  .aliases = other,                                            \
+				  .summary = text,                                             \
+				  .conf_size = sizeof(conf),                                   \
+				  .options = table,                                            \
+				  .examples = LIST(__VA_ARGS__)},                              \
+		.infer = id##_infer,                                                   \
+		.forward = forward,                                                    \
+		.backward = backward}
 
 ACTIVATION(relu, NN_RELU, no_options, NULL, "max(x, 0)", "relu");
 ACTIVATION(leaky_relu, NN_LEAKY_RELU, leaky_relu_options, NULL,

@@ -122,8 +122,7 @@ forward(const nn_layer *l, const nn_pass *p)
 	p->device->ops->dense(p->device, p->rows * nn_outer(&in->shape), c->units,
 						  nn_last(&in->shape), in->data, l->param[KERNEL].data,
 						  c->use_bias ? l->param[BIAS].data : NULL, c->f, c->a,
-						  p->training && l->saved_per_row > 0 ? l->saved
-															  : NULL,
+						  p->training && l->saved_per_row > 0 ? l->saved : NULL,
 						  l->out.data);
 }
 
@@ -150,7 +149,8 @@ backward(const nn_layer *l, const nn_pass *p)
 static double
 work(const nn_layer *l)
 {
-	return (double) nn_count(&l->in[0]->shape) * ((const conf *) l->conf)->units;
+	return (double) nn_count(&l->in[0]->shape) *
+		   ((const conf *) l->conf)->units;
 }
 
 const nn_layer_ops nn_layer_dense = {

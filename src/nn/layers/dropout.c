@@ -42,8 +42,8 @@ apply(const nn_layer *l, const nn_pass *p, const nn_real *x, nn_real beta,
 {
 	const conf *c = l->conf;
 	size_t n = nn_count(&l->out.shape);
-	nn_key key = nn_random_key(
-		p->seed, NN_STREAM_MASK + (uint32_t) l->number, p->step);
+	nn_key key =
+		nn_random_key(p->seed, NN_STREAM_MASK + (uint32_t) l->number, p->step);
 
 	p->device->ops->dropout(p->device, (size_t) p->rows * n, c->rate, key,
 							(uint64_t) p->first_row * n, x, beta, y);
@@ -72,8 +72,8 @@ const nn_layer_ops nn_layer_dropout = {
 			  .summary = "sets numbers to zero at random while training",
 			  .conf_size = sizeof(conf),
 			  .options = options,
-			  .examples = (const char *const[]){"dropout(0.2)", "dropout",
-												NULL}},
+			  .examples =
+				  (const char *const[]){"dropout(0.2)", "dropout", NULL}},
 	.infer = infer,
 	.forward = forward,
 	.backward = backward};

@@ -100,9 +100,8 @@ forward(const nn_layer *l, const nn_pass *p)
 static void
 backward(const nn_layer *l, const nn_pass *p)
 {
-	p->device->ops->axpby(p->device,
-						  (size_t) p->rows * nn_count(&l->out.shape), 1,
-						  l->out.grad, l->in_beta[0], l->in[0]->grad);
+	p->device->ops->axpby(p->device, (size_t) p->rows * nn_count(&l->out.shape),
+						  1, l->out.grad, l->in_beta[0], l->in[0]->grad);
 }
 
 static double
@@ -117,11 +116,10 @@ const nn_layer_ops nn_layer_identity = {
 			  .summary = "passes on the layer before it, or a labelled one",
 			  .conf_size = sizeof(conf),
 			  .options = no_options,
-			  .examples =
-				  (const char *const[]){"identity",
-										"a: dense(4) b: dense(4, tanh) "
-										"identity(a) dense(4) add(b)",
-										NULL}},
+			  .examples = (const char *const[]){"identity",
+												"a: dense(4) b: dense(4, tanh) "
+												"identity(a) dense(4) add(b)",
+												NULL}},
 	.takes_refs = true,
 	.infer = identity_infer,
 	.forward = forward,
@@ -147,9 +145,9 @@ const nn_layer_ops nn_layer_reshape = {
 			  .summary = "the same numbers in another shape",
 			  .conf_size = sizeof(conf),
 			  .options = reshape_options,
-			  .examples = (const char *const[]){"reshape([3, 2])",
-												"reshape([1, -1, 2]) dense(2)",
-												NULL}},
+			  .examples =
+				  (const char *const[]){"reshape([3, 2])",
+										"reshape([1, -1, 2]) dense(2)", NULL}},
 	.infer = reshape_infer,
 	.forward = forward,
 	.backward = backward,
