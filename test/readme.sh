@@ -46,4 +46,26 @@ for file in "$root"/README.md "$root"/docs/*.md; do
 		fi
 	done
 done
+
+# The manual's tables name everything there is.
+psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" \
+	-c "CREATE DATABASE $database" >/dev/null 2>&1
+missing=$(psql -X -q -A -t -d "$database" -c "SET client_min_messages = warning" \
+	-c "CREATE EXTENSION neural" \
+	-c "SELECT name FROM neural.vocabulary()
+		UNION ALL SELECT name FROM pg_settings WHERE name LIKE 'neural.%'
+		UNION ALL SELECT DISTINCT proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
+			AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+			JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'neural'
+		WHERE proname !~ '^(model|fit)_'" 2>&1 |
+	while read -r name; do
+		grep -qE "\`(neural\\.)?$name\b" "$root/README.md" || echo "$name"
+	done)
+if [ -z "$missing" ]; then
+	echo "ok README.md names everything"
+else
+	echo "not ok README.md names everything"
+	echo "# missing:" $missing
+	failures=$((failures + 1))
+fi
 [ $failures -eq 0 ]
