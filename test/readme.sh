@@ -51,7 +51,7 @@ done
 psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" \
 	-c "CREATE DATABASE $database" >/dev/null 2>&1
 missing=$(psql -X -q -A -t -d "$database" -c "SET client_min_messages = warning" \
-	-c "CREATE EXTENSION neural" \
+	-c "CREATE EXTENSION neural" -c "LOAD 'neural'" \
 	-c "SELECT name FROM neural.vocabulary()
 		UNION ALL SELECT name FROM pg_settings WHERE name LIKE 'neural.%'
 		UNION ALL SELECT DISTINCT proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
