@@ -227,7 +227,7 @@ const nn_layer_ops nn_layer_concatenate = {
 			  .options = no_options,
 			  .examples =
 				  (const char *const[]){"a: dense(3) tanh concatenate(a)",
-										"a: input(number) b: input(category) "
+										"a: input(number) input(category) b: "
 										"one_hot concatenate(a, b) dense(3)",
 										NULL}},
 	.takes_refs = true,
