@@ -45,6 +45,20 @@ neural_check_model_table(Oid relid)
 	ReleaseSysCache(tuple);
 }
 
+int
+neural_version_arg(FunctionCallInfo fcinfo, int arg)
+{
+	int version;
+
+	if (arg < 0 || PG_ARGISNULL(arg))
+		return 0;
+	version = PG_GETARG_INT32(arg);
+	if (version < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("version must be at least 1")));
+	return version;
+}
+
 static AttrNumber
 column_number(Oid relid, const char *name)
 {

@@ -54,9 +54,18 @@ extern NeuralLoadedModel *neural_model_load(Datum value,
  */
 extern Datum neural_model_fetch(Oid relid, int version, int *found_version);
 
+/* The same with SELECT on the column "model", for those who want its bytes. */
+extern Datum neural_model_select(Oid relid, int version);
+
 /* Both in one, by version of the table. */
 extern NeuralLoadedModel *neural_model_open(Oid relid, int version,
 											MemoryContext pin_context);
+
+/*
+ * The argument of an SQL function that says which version: 0, the active one,
+ * when it is NULL or arg is negative.
+ */
+extern int neural_version_arg(FunctionCallInfo fcinfo, int arg);
 
 /* ERRCODE_WRONG_OBJECT_TYPE unless it is a table OF neural.model_table. */
 extern void neural_check_model_table(Oid relid);

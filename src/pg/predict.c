@@ -17,10 +17,10 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/float.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "json.h"
 #include "predict_state.h"
 
 /* ---------- what a model must be ---------- */
@@ -150,30 +150,13 @@ static const NeuralFinish finish_of_classify = {
 
 /* ---------- predict_proba ---------- */
 
-static void
-push_key(JsonbParseState **state, const char *utf8)
+/* The label at a place of the output row; NULL past the last. */
+static const char *
+label_at(const nn_model *m, int i)
 {
-	JsonbValue v;
-
-	v.type = jbvString;
-	v.val.string.val = neural_server_text(utf8);
-	v.val.string.len = strlen(v.val.string.val);
-	pushJsonbValue(state, WJB_KEY, &v);
-}
-
-static void
-push_number(JsonbParseState **state, double value)
-{
-	JsonbValue v;
-
-	v.type = jbvNull;
-	if (isfinite(value))
-	{
-		v.type = jbvNumeric;
-		v.val.numeric = DatumGetNumeric(
-			DirectFunctionCall1(float8_numeric, Float8GetDatum(value)));
-	}
-	pushJsonbValue(state, WJB_VALUE, &v);
+	if (i >= m->outputs)
+		return NULL;
+	return is_classes(m) ? m->targets[0].classes[i] : m->targets[i].name;
 }
 
 static void
@@ -187,17 +170,15 @@ static Datum
 finish_proba(NeuralPredictState *s, const double *out)
 {
 	const nn_model *m = s->model;
-	JsonbParseState *state = NULL;
+	NeuralJson json = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	neural_json_begin(&json, false);
 	for (int i = 0; i < m->outputs; i++)
 	{
-		push_key(&state,
-				 is_classes(m) ? m->targets[0].classes[i] : m->targets[i].name);
-		push_number(&state, out[i]);
+		neural_json_key(&json, neural_server_text(label_at(m, i)));
+		neural_json_number(&json, out[i]);
 	}
-	return JsonbPGetDatum(
-		JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	return JsonbPGetDatum(neural_json_end(&json, false));
 }
 
 static const NeuralFinish finish_of_proba = {"neural.predict_proba",
@@ -211,15 +192,6 @@ finish_proba_label(NeuralPredictState *s, const double *out)
 
 static const NeuralFinish finish_of_proba_label = {
 	"neural.predict_proba", prepare_proba, finish_proba_label};
-
-/* The label at a place of the output row; NULL past the last. */
-static const char *
-label_at(const nn_model *m, int i)
-{
-	if (i >= m->outputs)
-		return NULL;
-	return is_classes(m) ? m->targets[0].classes[i] : m->targets[i].name;
-}
 
 static void
 no_label(const nn_model *m, const char *label)
@@ -398,25 +370,14 @@ static const NeuralFinish finish_of_as = {"neural.predict_as", prepare_as,
 /* ---------- predict_all ---------- */
 
 static void
-push_label(JsonbParseState **state, const nn_target *t, int class)
+push_label(NeuralJson *json, const nn_target *t, int class)
 {
-	JsonbValue v;
-
-	switch (t->label_type)
-	{
-		case NN_LABEL_NUMBER:
-			push_number(state, label_number(t, class));
-			return;
-		case NN_LABEL_BOOLEAN:
-			v.type = jbvBool;
-			v.val.boolean = label_number(t, class) != 0;
-			break;
-		default:
-			v.type = jbvString;
-			v.val.string.val = neural_server_text(t->classes[class]);
-			v.val.string.len = strlen(v.val.string.val);
-	}
-	pushJsonbValue(state, WJB_VALUE, &v);
+	if (t->label_type == NN_LABEL_NUMBER)
+		neural_json_number(json, label_number(t, class));
+	else if (t->label_type == NN_LABEL_BOOLEAN)
+		neural_json_bool(json, label_number(t, class) != 0);
+	else
+		neural_json_text(json, neural_server_text(t->classes[class]));
 }
 
 static void
@@ -428,31 +389,24 @@ static Datum
 finish_all(NeuralPredictState *s, const double *out)
 {
 	const nn_model *m = s->model;
-	JsonbParseState *state = NULL;
+	NeuralJson json = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	neural_json_begin(&json, false);
 	for (int i = 0; i < m->ntargets; i++)
 	{
 		const nn_target *t = &m->targets[i];
 
-		push_key(&state, t->name);
+		neural_json_key(&json, neural_server_text(t->name));
 		if (m->task == NN_REGRESSION)
-			push_number(&state, out[i]);
+			neural_json_number(&json, out[i]);
 		else if (is_classes(m))
-			push_label(&state, t, best_class(m, out));
+			push_label(&json, t, best_class(m, out));
 		else if (t->nclasses == 2)
-			push_label(&state, t, out[i] > 0.5);
+			push_label(&json, t, out[i] > 0.5);
 		else
-		{
-			JsonbValue v;
-
-			v.type = jbvBool;
-			v.val.boolean = out[i] > 0.5;
-			pushJsonbValue(&state, WJB_VALUE, &v);
-		}
+			neural_json_bool(&json, out[i] > 0.5);
 	}
-	return JsonbPGetDatum(
-		JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	return JsonbPGetDatum(neural_json_end(&json, false));
 }
 
 static const NeuralFinish finish_of_all = {"neural.predict_all", prepare_all,
@@ -470,21 +424,6 @@ predict_record(NeuralPredictState *s)
 	return s->finish->finish(s, s->out);
 }
 
-/* The version argument; NULL is the active one. */
-static int
-get_version(FunctionCallInfo fcinfo, int arg)
-{
-	int version;
-
-	if (arg < 0 || PG_ARGISNULL(arg))
-		return 0;
-	version = PG_GETARG_INT32(arg);
-	if (version < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("version must be at least 1")));
-	return version;
-}
-
 /* Functions of (regclass, record, ..., version at version_arg or -1) */
 static Datum
 predict_by_table(FunctionCallInfo fcinfo, const NeuralFinish *finish,
@@ -496,7 +435,7 @@ predict_by_table(FunctionCallInfo fcinfo, const NeuralFinish *finish,
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, finish);
 	neural_predict_by_table(s, PG_GETARG_OID(0),
-							get_version(fcinfo, version_arg));
+							neural_version_arg(fcinfo, version_arg));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
 	return predict_record(s);
 }
@@ -587,7 +526,7 @@ neural_predict_proba_label(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_proba_label);
-	neural_predict_by_table(s, PG_GETARG_OID(0), get_version(fcinfo, 3));
+	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	set_label(s, PG_GETARG_TEXT_PP(2));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
 	return predict_record(s);
@@ -610,7 +549,7 @@ neural_predict_as(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INDETERMINATE_DATATYPE),
 					 errmsg("could not determine the type to predict as")));
 	}
-	neural_predict_by_table(s, PG_GETARG_OID(0), get_version(fcinfo, 3));
+	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
 	return predict_record(s);
 }
@@ -650,7 +589,7 @@ neural_embed(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_embed);
-	neural_predict_by_table(s, PG_GETARG_OID(0), get_version(fcinfo, 3));
+	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	set_layer(s, PG_GETARG_TEXT_PP(2));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
 	size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * s->layer_width;
