@@ -53,10 +53,10 @@ example_rows(int rows, uint64_t seed, nn_real *x)
 			if (j < NUMBERS)
 				x[at] = (nn_real) nn_random_normal(key, at);
 			else
-				x[at] = (nn_real) nn_random_below(
-							key, at,
-							(uint32_t) example_levels[j - NUMBERS] + 1) -
-						(i % 2);
+				x[at] =
+					(nn_real) nn_random_below(
+						key, at, (uint32_t) example_levels[j - NUMBERS] + 1) -
+					(i % 2);
 		}
 }
 

@@ -170,8 +170,8 @@ setup(run *r, const char *example, nn_error *err)
 	memcpy(r->before, r->params, sizeof(nn_real) * r->g->nparams);
 	for (int m = 0; m < TEAM; m++)
 	{
-		r->exec[m] = nn_exec_create(r->arena, r->g, &r->device, r->params,
-									ROWS, true, err);
+		r->exec[m] = nn_exec_create(r->arena, r->g, &r->device, r->params, ROWS,
+									true, err);
 		if (r->exec[m] == NULL)
 			return false;
 	}
