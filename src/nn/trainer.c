@@ -302,7 +302,8 @@ nn_trainer_create(nn_arena *arena, const nn_graph *g,
 {
 	nn_trainer *t;
 
-	if (!check_conf(g, conf, err))
+	/* all that can be known to be too large, before anything is taken */
+	if (nn_trainer_size(g, conf, err) == 0)
 		return NULL;
 	t = nn_alloc(arena, sizeof(nn_trainer), err);
 	if (t == NULL)
@@ -539,14 +540,12 @@ step_member(int number, void *arg)
 	nn_pass p = member_pass(t, number);
 
 	compute_gradient(t, m, &p);
-	if (t->size > 1)
-		nn_team_barrier(t->team);
+	nn_team_barrier(t->team);
 	sum_gradients(t, m);
 	if (t->norms)
 	{
 		measure_slice(t, m);
-		if (t->size > 1)
-			nn_team_barrier(t->team);
+		nn_team_barrier(t->team);
 	}
 	update_slice(t, m);
 }

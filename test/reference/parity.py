@@ -79,7 +79,8 @@ FUNCTIONS = {
     "softplus": lambda x, a: F.softplus(x, threshold=700),
     "softsign": lambda x, a: F.softsign(x),
     "exponential": lambda x, a: torch.exp(x),
-    "hardsigmoid": lambda x, a: F.hardsigmoid(x),
+    # PyTorch's own has a sixth in single precision
+    "hardsigmoid": lambda x, a: torch.clamp(x / 6 + 0.5, 0, 1),
     "gelu": lambda x, a: F.gelu(x),
     "silu": lambda x, a: F.silu(x),
     "mish": lambda x, a: F.mish(x),

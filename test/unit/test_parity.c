@@ -17,15 +17,15 @@
 #define MOST_COLUMNS	 16
 
 #ifdef NN_REAL_IS_DOUBLE
-#define FIRST_STEPS 1e-7
-#define LATER_STEPS 1e-7
-#define PREDICTIONS 1e-5
+#define FIRST_STEPS 1e-10
+#define LATER_STEPS 1e-10
+#define PREDICTIONS 1e-10
 #else
 #define FIRST_STEPS 1e-5
-#define LATER_STEPS 1e-3
-#define PREDICTIONS 1e-3
+#define LATER_STEPS 1e-4
+#define PREDICTIONS 1e-4
 #endif
-#define OTHER_THREADS 1e-9
+#define OTHER_THREADS 1e-11
 
 typedef struct reference
 {
