@@ -41,6 +41,38 @@ is_whole_row(const nn_graph *g, const nn_layer *l)
 }
 
 /*
+ * Whether layer i is a function that the layer before it applies while it
+ * writes its output, which saves a pass over memory in each direction.  When
+ * only predicting, every layer's own output can be asked for.
+ */
+static bool
+is_fused(const nn_graph *g, int i, bool training)
+{
+	const nn_layer *l, *before;
+
+	if (!training || i < 1 || i >= g->nlayers)
+		return false;
+	l = &g->layers[i];
+	before = &g->layers[i - 1];
+	return l->ops->is_function && l->in_number[0] == i - 1 &&
+		   before->ops->applies_function && before->function == NN_LINEAR &&
+		   before->readers == 1;
+}
+
+/* Let the layer before i do what i does; they share one tensor. */
+static void
+fuse(nn_exec *e, int i)
+{
+	nn_layer *l = &e->layers[i], *before = l - 1;
+
+	before->function = l->function;
+	before->argument = l->argument;
+	l->out.data = before->out.data;
+	l->out.grad = before->out.grad;
+	l->fused = true;
+}
+
+/*
  * Place everything.  layers may be the graph's own when only counting: they
  * are not written then.
  */
@@ -60,11 +92,21 @@ place_all(cursor *c, const nn_graph *g, nn_exec *e, size_t rows, bool training)
 		const nn_layer *l = &g->layers[i];
 		size_t count = nn_count(&l->out.shape);
 		nn_real *data, *grad, *saved;
-		size_t notes;
+		size_t notes, per_row = l->saved_per_row;
+
+		if (is_fused(g, i, training))
+		{
+			if (e != NULL)
+				fuse(e, i);
+			continue;
+		}
+		if (is_fused(g, i + 1, training) &&
+			nn_function_needs_input(g->layers[i + 1].function))
+			per_row = count;
 
 		/* kernels take a tensor's rows as an int */
 		if (rows * count > INT_MAX ||
-			__builtin_mul_overflow(l->saved_per_row, rows, &notes) ||
+			__builtin_mul_overflow(per_row, rows, &notes) ||
 			__builtin_add_overflow(l->saved_fixed, notes, &notes))
 		{
 			c->overflow = true;
@@ -175,14 +217,15 @@ void
 nn_exec_forward(nn_exec *e, const nn_pass *p)
 {
 	for (int i = 0; i < e->graph->nlayers; i++)
-		e->layers[i].ops->forward(&e->layers[i], p);
+		if (!e->layers[i].fused)
+			e->layers[i].ops->forward(&e->layers[i], p);
 }
 
 void
 nn_exec_backward(nn_exec *e, const nn_pass *p)
 {
 	for (int i = e->graph->nlayers - 1; i >= 0; i--)
-		if (e->layers[i].out.grad != NULL)
+		if (e->layers[i].out.grad != NULL && !e->layers[i].fused)
 			e->layers[i].ops->backward(&e->layers[i], p);
 }
 

@@ -224,13 +224,12 @@ static bool
 order_gradients(builder *b)
 {
 	nn_graph *g = b->g;
-	bool used[NN_MAX_LAYERS + 1] = {false};
 
 	for (int i = g->nlayers - 1; i >= 0; i--)
 	{
 		nn_layer *l = &g->layers[i];
 
-		if (i < g->nlayers - 1 && !used[i])
+		if (i < g->nlayers - 1 && l->readers == 0)
 		{
 			nn_fail(b->err, NN_INVALID,
 					"layer %d%s%s%s (%s): no layer reads its output", i,
@@ -242,8 +241,7 @@ order_gradients(builder *b)
 		for (int j = 0; j < l->nin; j++)
 			if (l->in_number[j] >= 0)
 			{
-				l->in_beta[j] = used[l->in_number[j]];
-				used[l->in_number[j]] = true;
+				l->in_beta[j] = g->layers[l->in_number[j]].readers++ > 0;
 			}
 	}
 	return true;

@@ -89,6 +89,14 @@ typedef struct nn_layer
 	int nparam;
 	nn_param param[NN_MAX_PARAMS];
 
+	int readers; /* layers that read out, each as often as it does */
+
+	/* The function that the layer applies to its output as it writes it.  Set
+	 * by infer of layers that apply or are a function. */
+	nn_function function;
+	double argument;
+	bool fused; /* a function that the layer before applies: nothing to do */
+
 	/* forward's notes to backward, zeroed once when placed: saved_fixed
 	 * numbers, then saved_per_row numbers for every row of the pass */
 	size_t saved_fixed, saved_per_row;
@@ -100,6 +108,9 @@ typedef struct nn_layer_ops
 	nn_named named;
 	bool takes_refs;	/* arguments may be labels: add(a, b) */
 	bool joins;			/* one label alone is joined with the previous layer */
+	/* While training, a layer that is but a function is fused into a layer
+	 * before it that applies one, has none of its own, and no other reader. */
+	bool applies_function, is_function;
 	bool couples_rows;	/* an output row depends on other rows when training */
 	bool (*infer)(nn_layer *l, nn_arena *arena, nn_error *err);
 	bool (*fit)(nn_layer *l, nn_arena *arena, int rows, uint64_t seed,

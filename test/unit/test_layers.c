@@ -343,6 +343,9 @@ check_sizes(void)
 		check(n.e->layers[0].out.data == n.e->x &&
 				  n.e->layers[0].out.grad == NULL,
 			  "the whole row is not copied");
+		check(n.e->layers[2].fused &&
+				  n.e->layers[2].out.data == n.e->layers[1].out.data,
+			  "a function is fused into the layer before it");
 		check(n.e->bytes == nn_exec_size(n.g, ROWS, true, &err) &&
 				  nn_exec_size(n.g, ROWS, false, &err) < n.e->bytes,
 			  "predicting takes less memory");

@@ -13,8 +13,7 @@
 typedef struct conf
 {
 	int function; /* the choice of activation(...) */
-	double a;
-	nn_function f;
+	double a;	  /* negative_slope, alpha */
 } conf;
 
 static const nn_option no_options[] = {{.name = NULL}};
@@ -52,7 +51,8 @@ static const nn_option elu_options[] = {
 static bool
 infer_function(nn_layer *l, nn_function f)
 {
-	((conf *) l->conf)->f = f;
+	l->function = f;
+	l->argument = ((const conf *) l->conf)->a;
 	l->out.shape = l->in[0]->shape;
 	return true;
 }
@@ -65,28 +65,27 @@ infer_choice(nn_layer *l, nn_arena *arena, nn_error *err)
 	(void) arena;
 	(void) err;
 	infer_function(l, nn_function_choose(&c->function));
-	c->a = nn_function_default(c->f);
+	l->argument = nn_function_default(l->function);
 	return true;
 }
 
 static void
 forward(const nn_layer *l, const nn_pass *p)
 {
-	const conf *c = l->conf;
 	size_t n = (size_t) p->rows * nn_count(&l->out.shape);
 
-	p->device->ops->map(p->device, c->f, c->a, n, l->in[0]->data, l->out.data);
+	p->device->ops->map(p->device, l->function, l->argument, n, l->in[0]->data,
+						l->out.data);
 }
 
 static void
 backward(const nn_layer *l, const nn_pass *p)
 {
-	const conf *c = l->conf;
 	size_t n = (size_t) p->rows * nn_count(&l->out.shape);
 
-	p->device->ops->map_slope(p->device, c->f, c->a, n, l->in[0]->data,
-							  l->out.data, l->out.grad, l->in_beta[0],
-							  l->in[0]->grad);
+	p->device->ops->map_slope(p->device, l->function, l->argument, n,
+							  l->in[0]->data, l->out.data, l->out.grad,
+							  l->in_beta[0], l->in[0]->grad);
 }
 
 static bool
@@ -129,6 +128,7 @@ softmax_backward(const nn_layer *l, const nn_pass *p)
 				  .conf_size = sizeof(conf),                                   \
 				  .options = table,                                            \
 				  .examples = LIST(__VA_ARGS__)},                              \
+		.is_function = true,                                                   \
 		.infer = id##_infer,                                                   \
 		.forward = forward,                                                    \
 		.backward = backward}
@@ -164,6 +164,7 @@ const nn_layer_ops nn_layer_activation = {
 			  .options = activation_options,
 			  .examples = LIST("activation(relu)", "activation(mish)",
 							   "activation(leaky_relu)")},
+	.is_function = true,
 	.infer = infer_choice,
 	.forward = forward,
 	.backward = backward};

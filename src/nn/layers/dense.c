@@ -24,8 +24,6 @@ typedef struct conf
 	int activation;
 	bool use_bias, ntk;
 	const nn_item *kernel_initializer, *bias_initializer;
-	nn_function f;
-	double a;
 } conf;
 
 enum
@@ -82,8 +80,8 @@ infer(nn_layer *l, nn_arena *arena, nn_error *err)
 	const char *init = "glorot_uniform";
 	nn_param *p;
 
-	c->f = nn_function_choose(&c->activation);
-	c->a = nn_function_default(c->f);
+	l->function = nn_function_choose(&c->activation);
+	l->argument = nn_function_default(l->function);
 	l->out.shape = *in;
 	l->out.shape.dim[in->ndim - 1] = c->units;
 
@@ -108,7 +106,7 @@ infer(nn_layer *l, nn_arena *arena, nn_error *err)
 		if (c->ntk)
 			p->rate = NTK_BIAS_RATE;
 	}
-	if (nn_function_needs_input(c->f))
+	if (nn_function_needs_input(l->function))
 		l->saved_per_row = nn_count(in) / (size_t) inputs * (size_t) c->units;
 	return true;
 }
@@ -118,12 +116,12 @@ forward(const nn_layer *l, const nn_pass *p)
 {
 	const conf *c = l->conf;
 	const nn_tensor *in = l->in[0];
+	bool note = p->training && nn_function_needs_input(l->function);
 
 	p->device->ops->dense(p->device, p->rows * nn_outer(&in->shape), c->units,
 						  nn_last(&in->shape), in->data, l->param[KERNEL].data,
-						  c->use_bias ? l->param[BIAS].data : NULL, c->f, c->a,
-						  p->training && l->saved_per_row > 0 ? l->saved : NULL,
-						  l->out.data);
+						  c->use_bias ? l->param[BIAS].data : NULL, l->function,
+						  l->argument, note ? l->saved : NULL, l->out.data);
 }
 
 static void
@@ -136,9 +134,10 @@ backward(const nn_layer *l, const nn_pass *p)
 		k = nn_last(&in->shape);
 	nn_real *dz = l->out.grad;
 
-	if (c->f != NN_LINEAR || c->use_bias)
-		ops->dense_slope(p->device, m, n, c->f, c->a, l->saved, l->out.data, dz,
-						 dz, c->use_bias ? l->param[BIAS].grad : NULL);
+	if (l->function != NN_LINEAR || c->use_bias)
+		ops->dense_slope(p->device, m, n, l->function, l->argument, l->saved,
+						 l->out.data, dz, dz,
+						 c->use_bias ? l->param[BIAS].grad : NULL);
 	ops->gemm(p->device, true, false, k, n, m, in->data, dz, 0,
 			  l->param[KERNEL].grad);
 	if (in->grad != NULL)
@@ -161,12 +160,14 @@ const nn_layer_ops nn_layer_dense = {
 			  .options = options,
 			  .examples =
 				  (const char *const[]){"dense(4)", "dense(4, relu)",
+										"dense(4) gelu dense(3) tanh dense(2)",
 										"dense(4, gelu, use_bias = false)",
 										"dense(5, tanh, ntk = true) dense(1)",
 										"reshape([2, 3]) dense(4, silu)",
 										"dense(3, leaky_relu, "
 										"kernel_initializer = he_normal)",
 										NULL}},
+	.applies_function = true,
 	.infer = infer,
 	.forward = forward,
 	.backward = backward,
