@@ -575,9 +575,10 @@ test_layout(void)
 		  "records of %zu bytes, extra at %zu", f->record_size, extra);
 }
 
-/* A life with every kind of column, on an allocator that fails. */
+/* A life on an allocator that fails.  Padding lets other requests be the ones
+ * for which a block is taken. */
 static bool
-live(const nn_allocator *from)
+live(const nn_allocator *from, size_t padding)
 {
 	nn_error e;
 	nn_arena *a = nn_arena_create(from, &e);
@@ -588,6 +589,7 @@ live(const nn_allocator *from)
 	if (a == NULL)
 		return false;
 	arena = a;
+	nn_alloc(a, padding, &err);
 	{
 		nn_features *f = nn_features_create(a, 2, &err);
 		char records[200 * 32];
@@ -621,21 +623,23 @@ done:
 static void
 test_memory(void)
 {
-	int n = 0, bad = 0;
+	int tried = 0, bad = 0;
 
-	for (;; n++)
-	{
-		bool ok;
+	for (size_t padding = 0; padding < 4096; padding += 64)
+		for (int n = 0;; n++, tried++)
+		{
+			bool ok;
 
-		failing_after = n;
-		failing_live = 0;
-		ok = live(&check_failing);
-		bad += failing_live != 0;
-		if (ok)
-			break;
-		bad += n > 0 && err.code != NN_NOMEM;
-	}
-	check(bad == 0 && n > 4, "%d allocations may each fail: %d bad", n, bad);
+			failing_after = n;
+			failing_live = 0;
+			ok = live(&check_failing, padding);
+			bad += failing_live != 0;
+			if (ok)
+				break;
+			bad += n > 0 && err.code != NN_NOMEM;
+		}
+	check(bad == 0 && tried > 100, "%d failing allocations: %d bad", tried,
+		  bad);
 }
 
 int
