@@ -183,7 +183,7 @@ keep_text(nn_dictionary *d, const char *text, size_t len, nn_error *err)
 {
 	char *copy;
 
-	if (d->chunk_left < len)
+	if (d->chunk == NULL || d->chunk_left < len)
 	{
 		d->chunk_left = 0;
 		d->chunk = nn_alloc(d->arena, CHUNK_SIZE, err);
