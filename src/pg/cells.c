@@ -51,8 +51,10 @@ typedef struct Cell
 {
 	CellKind kind;
 	AttrNumber attribute;
-	Oid type; /* domains resolved */
+	bool is_float; /* a float4 that is kept as it is: the commonest */
+	Oid type;	   /* domains resolved */
 	const nn_column *column;
+	size_t offset; /* of the slot in a record */
 	FmgrInfo output;
 } Cell;
 
@@ -252,6 +254,26 @@ no_attribute(TupleDesc desc, const char *name)
 							"name; see neural.features().")));
 }
 
+/*
+ * A number, boolean or date that was learned as a category is read as text
+ * again where its type is still the same.
+ */
+static bool
+fits_as_text(Oid type, CellKind kind, const nn_column *column)
+{
+	static const char *const integers[] = {"smallint", "integer", "bigint"};
+
+	if (column->class != NN_CLASS_TEXT || kind > CELL_TIMETZ)
+		return false;
+	if (strcmp(format_type_be(type), column->type_name) == 0)
+		return true;
+	if (kind >= CELL_INT2 && kind <= CELL_INT8)
+		for (int i = 0; i < (int) lengthof(integers); i++)
+			if (strcmp(integers[i], column->type_name) == 0)
+				return true;
+	return false;
+}
+
 /* Whether a value of one class can stand where another was learned. */
 static bool
 class_fits(nn_column_class have, nn_column_class want)
@@ -265,6 +287,9 @@ class_fits(nn_column_class have, nn_column_class want)
 static void
 find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 {
+	/* models keep names in UTF-8 */
+	const char *name =
+		pg_any_to_server(column->name, strlen(column->name), PG_UTF8);
 	Form_pg_attribute a;
 
 	if (position > 0)
@@ -279,21 +304,25 @@ find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 		cell->attribute = position;
 	}
 	else
-		cell->attribute = find_attribute(desc, column->name);
+		cell->attribute = find_attribute(desc, name);
 	if (cell->attribute == 0)
-		no_attribute(desc, column->name);
+		no_attribute(desc, name);
 
 	a = TupleDescAttr(desc, cell->attribute - 1);
 	cell->column = column;
 	cell->type = getBaseType(a->atttypid);
 	cell->kind = cell_kind(cell->type);
+	if (cell->kind != CELL_NONE && fits_as_text(cell->type, cell->kind, column))
+		cell->kind = CELL_OUTPUT_TEXT;
 	if (cell->kind == CELL_NONE ||
 		!class_fits(class_of_kind(cell->kind), column->class))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" is of type %s, but the model reads %s",
-						column->name, format_type_be(a->atttypid),
-						column->type_name)));
+						name, format_type_be(a->atttypid), column->type_name)));
+	cell->is_float =
+		cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32;
+	cell->offset = column->offset;
 	if (cell->kind == CELL_OUTPUT_TEXT)
 	{
 		Oid output;
@@ -531,7 +560,14 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 		const nn_column *c = cell->column;
 		int at = cell->attribute - 1;
 
-		if (nulls[at])
+		if (cell->is_float && !nulls[at])
+		{
+			float x = DatumGetFloat4(values[at]);
+
+			r->nans += isnan(x) != 0;
+			*(float *) (record + cell->offset) = x;
+		}
+		else if (nulls[at])
 			nn_set_null(c, record);
 		else if (c->class == NN_CLASS_TEXT)
 		{

@@ -18,6 +18,8 @@
 #include "../nn/arena.h"
 #include "../nn/device.h"
 
+#define NEURAL_VERSION "0.1"
+
 /* Settings (neural.c). */
 extern int neural_max_memory;		 /* kilobytes; of one training */
 extern int neural_max_model_size;	 /* kilobytes */

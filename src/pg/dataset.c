@@ -1,0 +1,342 @@
+/*
+ * dataset.c
+ *	  Encoded rows: from records, and to batches in random order.
+ *
+ * Rows that fit lie in memory as one matrix, and an epoch visits them by a
+ * random permutation.  Rows that do not are in a temporary file of blocks; an
+ * epoch visits the blocks in random order and the rows of each in random
+ * order.  The validation rows are always in memory.
+ */
+#include "training.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* A block of encoded rows in a file, unless a few batches are more. */
+#define FILE_BLOCK_BYTES (16 * 1024 * 1024)
+
+struct NeuralStream
+{
+	const NeuralDataset *data;
+	uint64 seed;
+	bool shuffle, drop_partial;
+	int batch_rows;
+	int64 pass;
+
+	/* of the rows at hand: all of them, or those of a block */
+	uint32_t *order;
+	int rows, at;
+	const nn_real *x, *y, *weight;
+
+	/* of a file */
+	uint32_t *block_order;
+	int block, nblocks;
+	nn_real *buffer_x, *buffer_y, *buffer_weight;
+};
+
+/* Numbers of a row of the file. */
+static int
+row_numbers(const NeuralDataset *d)
+{
+	return d->width + d->target_width + 1;
+}
+
+static Size
+dataset_bytes(const NeuralDataset *d, int64 rows)
+{
+	return (Size) rows * row_numbers(d) * sizeof(nn_real);
+}
+
+/*
+ * --- encoding ---
+ */
+
+static void
+alloc_rows(NeuralDataset *d, bool weighted)
+{
+	Size rows = Max(d->rows, 1);
+
+	d->x = MemoryContextAllocHuge(CurrentMemoryContext,
+								  rows * d->width * sizeof(nn_real));
+	d->y = MemoryContextAllocHuge(CurrentMemoryContext,
+								  rows * d->target_width * sizeof(nn_real));
+	d->weight = weighted ? MemoryContextAllocHuge(CurrentMemoryContext,
+												  rows * sizeof(nn_real))
+						 : NULL;
+}
+
+static void
+does_not_fit(const NeuralTraining *t, Size need, Size left)
+{
+	char a[32], b[32];
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("training needs %s of memory for its rows, but %s are "
+					"left of neural.max_memory",
+					neural_size_text(need, a, sizeof(a)),
+					neural_size_text(left, b, sizeof(b))),
+			 errhint("Raise neural.max_memory, or use fewer columns or "
+					 "validation rows.")));
+}
+
+/* Where the rows will lie. */
+static void
+place(NeuralTraining *t)
+{
+	NeuralDataset *d = &t->training, *v = &t->validation;
+	Size left = neural_training_memory_left(t);
+	Size held = dataset_bytes(v, t->validation_rows);
+	bool weights = t->weight_column > 0;
+	int rows;
+
+	v->rows = t->validation_rows;
+	d->rows = t->training_rows;
+	if (held + dataset_bytes(d, d->rows) <= left)
+		alloc_rows(d, weights || t->class_weight != NULL);
+	else
+	{
+		/* two buffers of the file, one of a stream */
+		rows = (int) Max(Min(FILE_BLOCK_BYTES, left / 8) /
+							 (row_numbers(d) * sizeof(nn_real)),
+						 1);
+		rows = Max(rows / t->plan.batch_rows, 1) * t->plan.batch_rows;
+		if (held + 3 * dataset_bytes(d, rows) > left)
+			does_not_fit(t, held + 3 * dataset_bytes(d, rows), left);
+		d->block_rows = rows;
+		d->file =
+			neural_records_create(row_numbers(d) * sizeof(nn_real), rows, 0);
+		ereport(DEBUG1, (errmsg_internal("encoded rows go to a temporary "
+										 "file in blocks of %d rows",
+										 rows)));
+	}
+	alloc_rows(v, weights);
+}
+
+static double
+row_weight(const NeuralTraining *t, const double *extra)
+{
+	double w = extra[NEURAL_WEIGHT_SLOT(t)];
+
+	if (t->class_weight != NULL)
+		w *= t->class_weight[neural_target_class(t, 0, extra[0])];
+	return w;
+}
+
+static void
+add_training_row(NeuralTraining *t, int64 at, const nn_real *x,
+				 const double *extra)
+{
+	NeuralDataset *d = &t->training;
+
+	if (d->file != NULL)
+	{
+		nn_real *row = (nn_real *) neural_records_add(d->file);
+
+		memcpy(row, x, d->width * sizeof(nn_real));
+		neural_targets_encode(t, extra, row + d->width);
+		row[d->width + d->target_width] = (nn_real) row_weight(t, extra);
+		return;
+	}
+	memcpy(d->x + at * d->width, x, d->width * sizeof(nn_real));
+	neural_targets_encode(t, extra, d->y + at * d->target_width);
+	if (d->weight != NULL)
+		d->weight[at] = (nn_real) row_weight(t, extra);
+}
+
+static void
+add_validation_row(NeuralTraining *t, int64 at, const nn_real *x,
+				   const double *extra)
+{
+	NeuralDataset *d = &t->validation;
+
+	memcpy(d->x + at * d->width, x, d->width * sizeof(nn_real));
+	neural_targets_encode(t, extra, d->y + at * d->target_width);
+	if (d->weight != NULL)
+		d->weight[at] = (nn_real) extra[NEURAL_WEIGHT_SLOT(t)];
+}
+
+void
+neural_training_encode(NeuralTraining *t)
+{
+	int width = t->features->layout.width;
+	size_t record_size = t->features->record_size;
+	int64 row = 0, training = 0, validation = 0;
+	nn_real *x = NULL;
+
+	t->training.width = t->validation.width = width;
+	t->training.target_width = t->validation.target_width =
+		neural_target_width(t);
+	place(t);
+	for (int b = 0; b < neural_records_blocks(t->records); b++)
+	{
+		int n;
+		char *block = neural_records_block(t->records, b, &n);
+
+		CHECK_FOR_INTERRUPTS();
+		if (x == NULL) /* the first block is the largest */
+			x = MemoryContextAllocHuge(CurrentMemoryContext,
+									   (Size) n * width * sizeof(nn_real));
+		nn_features_encode(t->features, block, n, x);
+		for (int i = 0; i < n; i++, row++)
+		{
+			const double *extra = neural_extra(t, block + i * record_size);
+
+			if (t->use[row])
+				add_training_row(t, training++, x + (Size) i * width, extra);
+			else
+				add_validation_row(t, validation++, x + (Size) i * width,
+								   extra);
+		}
+	}
+	if (x != NULL)
+		pfree(x);
+	neural_records_free(t->records);
+	t->records = NULL;
+}
+
+/*
+ * --- batches ---
+ */
+
+/* Read a block of the file and take its rows apart. */
+static int
+load_block(const NeuralDataset *d, int block, nn_real *x, nn_real *y,
+		   nn_real *weight)
+{
+	int n;
+	const nn_real *row =
+		(const nn_real *) neural_records_block(d->file, block, &n);
+
+	for (int i = 0; i < n; i++, row += row_numbers(d))
+	{
+		memcpy(x + (Size) i * d->width, row, d->width * sizeof(nn_real));
+		memcpy(y + (Size) i * d->target_width, row + d->width,
+			   d->target_width * sizeof(nn_real));
+		weight[i] = row[d->width + d->target_width];
+	}
+	return n;
+}
+
+static void
+alloc_buffers(NeuralStream *s)
+{
+	const NeuralDataset *d = s->data;
+	Size n = d->block_rows;
+
+	s->nblocks = neural_records_blocks(d->file);
+	s->block_order = palloc(s->nblocks * sizeof(uint32_t));
+	s->buffer_x = MemoryContextAllocHuge(CurrentMemoryContext,
+										 n * d->width * sizeof(nn_real));
+	s->buffer_y = MemoryContextAllocHuge(CurrentMemoryContext,
+										 n * d->target_width * sizeof(nn_real));
+	s->buffer_weight =
+		MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(nn_real));
+}
+
+NeuralStream *
+neural_stream(const NeuralTraining *t, const NeuralDataset *d)
+{
+	NeuralStream *s = palloc0(sizeof(*s));
+	Size n = d->file ? d->block_rows : d->rows;
+
+	s->data = d;
+	s->seed = t->options->seed;
+	s->shuffle = t->options->shuffle != 0;
+	s->drop_partial = t->drop_partial;
+	s->batch_rows = t->plan.batch_rows;
+	s->order =
+		MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(uint32_t));
+	if (d->file != NULL)
+		alloc_buffers(s);
+	return s;
+}
+
+static void
+make_order(NeuralStream *s, uint32_t *order, int n, int64 number)
+{
+	if (s->shuffle)
+		nn_random_permutation(nn_random_key(s->seed, NN_STREAM_SHUFFLE, number),
+							  order, n);
+	else
+		for (int i = 0; i < n; i++)
+			order[i] = i;
+}
+
+/* The next rows at hand: a pass over all, or a block. */
+static void
+refill(NeuralStream *s)
+{
+	const NeuralDataset *d = s->data;
+
+	s->at = 0;
+	if (d->file == NULL)
+	{
+		s->rows = (int) d->rows;
+		s->x = d->x;
+		s->y = d->y;
+		s->weight = d->weight;
+		make_order(s, s->order, s->rows, s->pass++);
+		return;
+	}
+	if (s->block == 0)
+		make_order(s, s->block_order, s->nblocks, s->pass++ * (s->nblocks + 1));
+	s->rows = load_block(d, s->block_order[s->block], s->buffer_x, s->buffer_y,
+						 s->buffer_weight);
+	s->x = s->buffer_x;
+	s->y = s->buffer_y;
+	s->weight = s->buffer_weight;
+	s->block = (s->block + 1) % s->nblocks;
+	make_order(s, s->order, s->rows,
+			   (s->pass - 1) * (s->nblocks + 1) + 1 + s->block);
+}
+
+void
+neural_stream_next(NeuralStream *s, nn_batch *batch)
+{
+	int least = s->drop_partial ? s->batch_rows : 1;
+
+	/* a last block may be less than a batch */
+	for (int tries = 0; s->rows - s->at < least; tries++)
+	{
+		refill(s);
+		if (tries > 1)
+			least = 1;
+	}
+	batch->rows = Min(s->batch_rows, s->rows - s->at);
+	batch->index = s->order + s->at;
+	batch->x = s->x;
+	batch->y = s->y;
+	batch->weight = s->weight;
+	s->at += batch->rows;
+}
+
+int
+neural_dataset_sample(const NeuralTraining *t, const NeuralDataset *d, int n,
+					  nn_real *x)
+{
+	int loaded = -1;
+	const nn_real *block = NULL;
+
+	n = (int) Min((int64) n, d->rows);
+	for (int i = 0; i < n; i++)
+	{
+		int64 row = (int64) i * d->rows / n;
+		const nn_real *from;
+
+		if (d->file == NULL)
+			from = d->x + row * d->width;
+		else
+		{
+			int number = (int) (row / d->block_rows), rows;
+
+			if (number != loaded)
+				block = (const nn_real *) neural_records_block(d->file, number,
+															   &rows);
+			loaded = number;
+			from = block + (Size) (row % d->block_rows) * row_numbers(d);
+		}
+		memcpy(x + (Size) i * d->width, from, d->width * sizeof(nn_real));
+	}
+	return n;
+}

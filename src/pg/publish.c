@@ -1,0 +1,225 @@
+/*
+ * publish.c
+ *	  Writing versions into model tables.
+ *
+ * Everything is done by SQL as the caller, so ownership, default privileges,
+ * row security, triggers and event triggers are what its users expect.  Two
+ * publishers of one model take turns by a lock that readers do not notice.
+ */
+#include "publish.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "model_value.h"
+#include "nodes/makefuncs.h"
+#include "sql.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/regproc.h"
+#include "utils/timestamp.h"
+
+void
+neural_model_name(const char *name, Oid *relid, const char **schema,
+				  const char **table)
+{
+	RangeVar *rv = makeRangeVarFromNameList(neural_name_list(name));
+	Oid namespace;
+	AclResult acl;
+
+	*relid = RangeVarGetRelid(rv, NoLock, true);
+	if (OidIsValid(*relid))
+	{
+		neural_check_model_table(*relid);
+		*schema = get_namespace_name(get_rel_namespace(*relid));
+		*table = get_rel_name(*relid);
+		return;
+	}
+	namespace = RangeVarGetCreationNamespace(rv);
+	*schema = get_namespace_name(namespace);
+	*table = rv->relname;
+	acl = pg_namespace_aclcheck(namespace, GetUserId(), ACL_CREATE);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_SCHEMA, *schema);
+}
+
+static Oid
+create_table(const char *schema, const char *table)
+{
+	const char *name = quote_qualified_identifier(schema, table);
+
+	neural_sql_run(psprintf("CREATE TABLE %s OF neural.model_table ("
+							"version WITH OPTIONS NOT NULL PRIMARY KEY, "
+							"active WITH OPTIONS NOT NULL DEFAULT false, "
+							"model WITH OPTIONS NOT NULL)",
+							name),
+				   false, 0, NULL, NULL, NULL);
+	neural_sql_run(
+		psprintf("CREATE UNIQUE INDEX ON %s ((true)) WHERE active", name),
+		false, 0, NULL, NULL, NULL);
+	return get_relname_relid(table, get_namespace_oid(schema, false));
+}
+
+/*
+ * Only those who may write versions may lock the model against other
+ * publishers.
+ */
+static void
+lock_table(Oid relid)
+{
+	AclResult acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT);
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+	LockRelationOid(relid, ShareUpdateExclusiveLock);
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("model was dropped while it was trained")));
+}
+
+static int
+next_version(const char *name)
+{
+	bool isnull;
+	Datum d;
+
+	neural_sql_run(
+		psprintf("SELECT coalesce(max(version), 0) + 1 FROM %s", name), false,
+		0, NULL, NULL, NULL);
+	d = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return DatumGetInt32(d);
+}
+
+/* The active version's score, and whether it is by the same metric. */
+static bool
+active_score(const char *name, int *version, char **metric, double *value)
+{
+	TupleDesc desc;
+	HeapTuple row;
+	char *number;
+	bool isnull;
+
+	if (neural_sql_run(psprintf("SELECT version, metrics ->> 'metric', "
+								"metrics ->> 'value' FROM %s WHERE active",
+								name),
+					   false, 0, NULL, NULL, NULL) == 0)
+		return false;
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	*version = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+	*metric = SPI_getvalue(row, desc, 2);
+	number = SPI_getvalue(row, desc, 3);
+	*value = NAN;
+	if (number != NULL)
+	{
+		char *end;
+		double x = strtod(number, &end);
+
+		if (end != number && *end == '\0')
+			*value = x;
+	}
+	return true;
+}
+
+/* Whether the new version is to become the active one. */
+static bool
+is_better(const char *name, const NeuralVersion *v)
+{
+	char *metric;
+	double value;
+	int active;
+
+	if (!active_score(name, &active, &metric, &value))
+		return true;
+	if (v->metric == NULL || metric == NULL || strcmp(v->metric, metric) != 0 ||
+		isnan(value) || isnan(v->value))
+	{
+		ereport(NOTICE, (errmsg("the new version becomes the active one, as it "
+								"cannot be compared with version %d",
+								active)));
+		return true;
+	}
+	if (v->maximize ? v->value >= value : v->value <= value)
+		return true;
+	ereport(NOTICE,
+			(errmsg("version %d stays the active one: its %s is %.4g, that "
+					"of the new version is %.4g",
+					active, metric, value, v->value),
+			 errhint("Activate the new version with neural.promote().")));
+	return false;
+}
+
+static void
+insert_version(const char *name, int version, bool active,
+			   const NeuralVersion *v)
+{
+	Oid types[] = {INT4OID,		   BOOLOID, TEXTOID,  neural_type_oid("model"),
+				   TIMESTAMPTZOID, TEXTOID, JSONBOID, JSONBOID,
+				   JSONBOID,	   TEXTOID};
+	Datum values[] = {
+		Int32GetDatum(version),
+		BoolGetDatum(active),
+		CStringGetTextDatum("ready"),
+		v->model,
+		TimestampTzGetDatum(GetCurrentTimestamp()),
+		CStringGetTextDatum(GetUserNameFromId(GetUserId(), false)),
+		JsonbPGetDatum(v->training),
+		JsonbPGetDatum(v->metrics),
+		JsonbPGetDatum(v->history),
+		v->note ? CStringGetTextDatum(v->note) : (Datum) 0};
+	char nulls[] = {' ',
+					' ',
+					' ',
+					' ',
+					' ',
+					' ',
+					v->training ? ' ' : 'n',
+					v->metrics ? ' ' : 'n',
+					v->history ? ' ' : 'n',
+					v->note ? ' ' : 'n',
+					'\0'};
+
+	neural_sql_run(
+		psprintf("INSERT INTO %s (version, active, status, model, trained_at, "
+				 "trained_by, training, metrics, history, note) "
+				 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+				 name),
+		false, lengthof(types), types, values, nulls);
+}
+
+int
+neural_publish(const char *schema, const char *table, const NeuralVersion *v,
+			   NeuralActivate activate, bool *active, Oid *relid)
+{
+	const char *name = quote_qualified_identifier(schema, table);
+	int level, version;
+
+	PreventCommandIfReadOnly("neural.train()");
+	PreventCommandDuringRecovery("neural.train()");
+	level = neural_sql_begin();
+	*relid = get_relname_relid(table, get_namespace_oid(schema, false));
+	if (!OidIsValid(*relid))
+		*relid = create_table(schema, table);
+	else
+		neural_check_model_table(*relid);
+	lock_table(*relid);
+	version = next_version(name);
+	*active = activate == NEURAL_ACTIVATE_ALWAYS ||
+			  (activate == NEURAL_ACTIVATE_BETTER && is_better(name, v));
+	if (*active)
+		neural_sql_run(
+			psprintf("UPDATE %s SET active = false WHERE active", name), false,
+			0, NULL, NULL, NULL);
+	insert_version(name, version, *active, v);
+	neural_sql_end(level);
+	return version;
+}

@@ -1,0 +1,179 @@
+/*
+ * records.c
+ *	  A store of rows of one size, in memory or in a temporary file.
+ */
+#include "records.h"
+
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+
+#define BLOCK_BYTES (1024 * 1024)
+
+struct NeuralRecords
+{
+	MemoryContext context;
+	Size record_size;
+	int block_rows;
+	Size limit;
+	int64 count;
+
+	/* in memory */
+	int nblocks, room;
+	char **blocks;
+
+	/* in a file: the last block, not yet written, is in tail */
+	BufFile *file;
+	char *tail;
+	char *buffer;
+};
+
+static Size
+block_bytes(const NeuralRecords *r)
+{
+	return r->record_size * r->block_rows;
+}
+
+static char *
+new_block(NeuralRecords *r)
+{
+	return MemoryContextAllocExtended(r->context, block_bytes(r),
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+NeuralRecords *
+neural_records_create(Size record_size, int block_rows, Size memory_limit)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "neural records", ALLOCSET_DEFAULT_SIZES);
+	NeuralRecords *r = MemoryContextAllocZero(context, sizeof(*r));
+
+	r->context = context;
+	r->record_size = record_size;
+	r->block_rows =
+		block_rows > 0 ? block_rows : (int) Max(BLOCK_BYTES / record_size, 1);
+	r->limit = memory_limit;
+	return r;
+}
+
+static void
+write_block(NeuralRecords *r, char *block)
+{
+	BufFileWrite(r->file, block, block_bytes(r));
+}
+
+/* From here on the rows are in a file. */
+static void
+spill(NeuralRecords *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->file = BufFileCreateTemp(false);
+	for (int i = 0; i < r->nblocks; i++)
+	{
+		write_block(r, r->blocks[i]);
+		pfree(r->blocks[i]);
+	}
+	if (r->blocks != NULL)
+		pfree(r->blocks);
+	r->blocks = NULL;
+	r->tail = new_block(r);
+	r->buffer = new_block(r);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+add_block(NeuralRecords *r)
+{
+	if (r->nblocks == r->room)
+	{
+		r->room = Max(r->room * 2, 64);
+		r->blocks =
+			r->blocks == NULL
+				? MemoryContextAlloc(r->context, r->room * sizeof(char *))
+				: repalloc(r->blocks, r->room * sizeof(char *));
+	}
+	r->blocks[r->nblocks] = new_block(r);
+}
+
+char *
+neural_records_add(NeuralRecords *r)
+{
+	int at = (int) (r->count % r->block_rows);
+
+	if (at == 0 && r->count == (int64) r->nblocks * r->block_rows)
+	{
+		if (r->file == NULL && (r->nblocks + 1) * block_bytes(r) > r->limit &&
+			r->nblocks > 0)
+			spill(r);
+		else if (r->file != NULL)
+		{
+			write_block(r, r->tail);
+			memset(r->tail, 0, block_bytes(r));
+		}
+		if (r->file == NULL)
+			add_block(r);
+		r->nblocks++;
+	}
+	r->count++;
+	return (r->file ? r->tail : r->blocks[r->nblocks - 1]) +
+		   at * r->record_size;
+}
+
+/* Its block stays, for the next. */
+void
+neural_records_take_back(NeuralRecords *r)
+{
+	r->count--;
+	memset((r->file ? r->tail : r->blocks[r->nblocks - 1]) +
+			   (r->count % r->block_rows) * r->record_size,
+		   0, r->record_size);
+}
+
+int64
+neural_records_count(const NeuralRecords *r)
+{
+	return r->count;
+}
+
+bool
+neural_records_spilled(const NeuralRecords *r)
+{
+	return r->file != NULL;
+}
+
+Size
+neural_records_memory(const NeuralRecords *r)
+{
+	return block_bytes(r) * (r->file ? 2 : r->nblocks);
+}
+
+int
+neural_records_blocks(const NeuralRecords *r)
+{
+	return (int) ((r->count + r->block_rows - 1) / r->block_rows);
+}
+
+char *
+neural_records_block(NeuralRecords *r, int block, int *rows)
+{
+	*rows = (int) Min(r->count - (int64) block * r->block_rows,
+					  (int64) r->block_rows);
+	if (r->file == NULL)
+		return r->blocks[block];
+	if (block == r->nblocks - 1)
+		return r->tail;
+	if (BufFileSeek(r->file, 0, (off_t) block * block_bytes(r), SEEK_SET) !=
+			0 ||
+		BufFileRead(r->file, r->buffer, block_bytes(r)) != block_bytes(r))
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not read from a temporary file")));
+	return r->buffer;
+}
+
+void
+neural_records_free(NeuralRecords *r)
+{
+	if (r->file != NULL)
+		BufFileClose(r->file);
+	MemoryContextDelete(r->context);
+}

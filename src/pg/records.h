@@ -1,0 +1,41 @@
+/*
+ * records.h
+ *	  A store of rows of one size, in memory or in a temporary file.
+ *
+ * Rows are added at the end and read by block.  Blocks lie in memory until
+ * there are more bytes than the limit; then all of them move to a temporary
+ * file, which counts toward temp_file_limit and goes away with the
+ * transaction.
+ */
+#ifndef NEURAL_RECORDS_H
+#define NEURAL_RECORDS_H
+
+#include "neural.h"
+
+typedef struct NeuralRecords NeuralRecords;
+
+/* In the current context.  block_rows 0: as many as make about 1 MB. */
+extern NeuralRecords *neural_records_create(Size record_size, int block_rows,
+											Size memory_limit);
+
+/* Room for one more record, zeroed; valid until the next call. */
+extern char *neural_records_add(NeuralRecords *r);
+
+/* Take back the record added last. */
+extern void neural_records_take_back(NeuralRecords *r);
+
+extern int64 neural_records_count(const NeuralRecords *r);
+extern bool neural_records_spilled(const NeuralRecords *r);
+extern Size neural_records_memory(const NeuralRecords *r);
+
+/*
+ * Reading.  A block of a file is read into a buffer of the store's, so it is
+ * valid until the next call, and writing into it changes it only until then.
+ */
+extern int neural_records_blocks(const NeuralRecords *r);
+extern char *neural_records_block(NeuralRecords *r, int block, int *rows);
+
+/* Frees memory and file before their context and transaction end. */
+extern void neural_records_free(NeuralRecords *r);
+
+#endif /* NEURAL_RECORDS_H */

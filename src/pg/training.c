@@ -1,0 +1,80 @@
+/*
+ * training.c
+ *	  One training, from rows to a model.
+ */
+#include "training.h"
+
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+
+/* Bytes of the rows of a dataset that lie in memory. */
+static Size
+dataset_memory(const NeuralDataset *d)
+{
+	Size n = d->file ? 2 * d->block_rows : d->x ? d->rows : 0;
+
+	return n * (d->width + d->target_width + 1) * sizeof(nn_real) +
+		   (d->file ? neural_records_memory(d->file) : 0);
+}
+
+Size
+neural_training_memory_left(const NeuralTraining *t)
+{
+	Size limit = (Size) neural_max_memory * 1024;
+	Size used = nn_arena_size(t->arena) + dataset_memory(&t->training) +
+				dataset_memory(&t->validation);
+	nn_error err;
+
+	if (t->records != NULL)
+		used += neural_records_memory(t->records);
+	used += t->rows * (sizeof(uint8) + sizeof(uint32_t));
+	if (t->graph != NULL)
+		used += t->graph->nparams * sizeof(nn_real) +
+				(t->conf.threads > 0 ? nn_trainer_size(t->graph, &t->conf, &err)
+									 : 0);
+	return used < limit ? limit - used : 0;
+}
+
+static void
+phase(const NeuralTraining *t, const char *what)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "neural.train: %s %s", t->name, what);
+	pgstat_report_activity(STATE_RUNNING, text);
+}
+
+NeuralTraining *
+neural_training_run(const NeuralSource *source,
+					const NeuralTrainOptions *options, const char *name,
+					int elevel)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "neural training", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	NeuralTraining *t = palloc0(sizeof(*t));
+
+	t->context = context;
+	t->arena = neural_arena(context);
+	t->source = source;
+	t->options = options;
+	t->name = name;
+	t->elevel = elevel;
+	t->automatic =
+		options->layers == NULL || pg_strcasecmp(options->layers, "auto") == 0;
+	INSTR_TIME_SET_CURRENT(t->started);
+
+	phase(t, "reading");
+	neural_training_read(t);
+	phase(t, "encoding");
+	neural_training_plan(t);
+	neural_training_encode(t);
+	neural_training_loop(t);
+	neural_training_report(t);
+	if (t->training.file != NULL)
+		neural_records_free(t->training.file);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	MemoryContextSwitchTo(old);
+	return t;
+}

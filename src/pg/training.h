@@ -1,0 +1,225 @@
+/*
+ * training.h
+ *	  One training: its phases, and what they hand on.
+ *
+ *	read		rows become records (training_read.c); targets.c and split.c
+ *				know of their own slots in them
+ *	encode		encoders learn from the training rows, records become numbers
+ *				(dataset.c)
+ *	plan		network, loss, optimizer, number of epochs (training_plan.c)
+ *	train		epochs and steps (training_loop.c)
+ *	report		metrics, and the training as JSON (training_report.c)
+ *
+ * All memory is under one context.  Threads and device memory are released by
+ * a callback of it, temporary files go with the transaction; so an error or a
+ * cancel at any point needs no cleaning up.
+ */
+#ifndef NEURAL_TRAINING_H
+#define NEURAL_TRAINING_H
+
+#include "neural.h"
+
+#include "../nn/metric.h"
+#include "../nn/model.h"
+#include "../nn/recipe.h"
+#include "cells.h"
+#include "lib/stringinfo.h"
+#include "portability/instr_time.h"
+#include "records.h"
+#include "source.h"
+#include "train_options.h"
+
+/* Fewer rows say nothing. */
+#define NEURAL_MIN_ROWS 10
+
+typedef struct NeuralTarget
+{
+	const char *name;
+	int column; /* of the source */
+	int at;		/* of the row that is read */
+	Oid type;
+	bool by_label; /* classes are told apart by text, not by number */
+	NeuralLabelReader label;
+	nn_dictionary *dictionary; /* by_label */
+	int *code;				   /* dictionary's number -> class */
+	double first;			   /* number of class 0, when not by_label */
+	int64 nulls, infinite;
+} NeuralTarget;
+
+typedef enum NeuralSplitKind
+{
+	NEURAL_SPLIT_NONE,
+	NEURAL_SPLIT_RANDOM,
+	NEURAL_SPLIT_COLUMN, /* a boolean: true is for validation */
+	NEURAL_SPLIT_TIME,	 /* the last rows by a column */
+	NEURAL_SPLIT_GROUP	 /* whole groups of a column */
+} NeuralSplitKind;
+
+typedef struct NeuralSplit
+{
+	NeuralSplitKind kind;
+	double fraction; /* NaN: chosen by the number of rows */
+	int column;		 /* of the source, or 0 */
+	int at;			 /* of the row that is read */
+	Oid type;
+	NeuralLabelReader label;
+	nn_dictionary *groups;
+} NeuralSplit;
+
+/* Encoded rows, in memory or in a file. */
+typedef struct NeuralDataset
+{
+	int64 rows;
+	int width, target_width;
+	nn_real *x, *y, *weight; /* weight NULL: all 1 */
+	NeuralRecords *file;	 /* rows of x, y, weight; then x is NULL */
+	int block_rows;			 /* of the file */
+} NeuralDataset;
+
+typedef struct NeuralEpoch
+{
+	double loss, validation_loss, metric, rate, seconds;
+} NeuralEpoch;
+
+typedef struct NeuralTraining
+{
+	MemoryContext context;
+	nn_arena *arena;
+	const NeuralTrainOptions *options;
+	const NeuralSource *source;
+	const char *name; /* of the model, for messages */
+	int elevel;		  /* of notes to the user: NOTICE, or DEBUG1 in fit */
+	bool automatic;	  /* the network is ours to choose */
+	instr_time started;
+
+	/* read */
+	nn_features *features;
+	NeuralRowReader *reader;
+	List *columns; /* of the source, in the order they are read */
+	int ntargets;
+	NeuralTarget *targets;
+	int weight_column, weight_at;
+	Oid weight_type;
+	NeuralSplit split;
+	size_t extra_at; /* doubles in a record: targets, weight, split */
+	NeuralRecords *records;
+	int64 skipped; /* rows whose target is NULL */
+
+	/* decided */
+	nn_task task;
+	nn_target *model_targets;
+	double *class_weight; /* by class, or NULL */
+	int64 rows;
+	uint8 *use; /* by row: 1 training, 0 validation */
+	int64 training_rows, validation_rows;
+
+	/* encoded */
+	NeuralDataset training, validation;
+
+	/* planned */
+	nn_loss *loss;
+	nn_optimizer *optimizer;
+	nn_schedule *schedule; /* or NULL */
+	double learning_rate;
+	nn_graph *graph;
+	nn_plan plan;
+	bool drop_partial; /* batches that are not full */
+	int threads;
+	const nn_device_ops *device;
+	const nn_metric_ops *metric;
+	nn_trainer_conf conf;
+
+	/* trained */
+	nn_trainer *trainer;
+	nn_real *params; /* the model's */
+	nn_model *model;
+	NeuralEpoch *history;
+	int nhistory;
+	int best_epoch; /* from 1 */
+	double seconds;
+
+	/* reported */
+	double value;		 /* of the metric */
+	double loss_value;	 /* of the validation rows, if there are any */
+	const char *metrics; /* JSON */
+	const char *training_json;
+} NeuralTraining;
+
+/* Slots of the caller's own in a record. */
+static inline double *
+neural_extra(const NeuralTraining *t, char *record)
+{
+	return (double *) (record + t->extra_at);
+}
+
+#define NEURAL_WEIGHT_SLOT(t) ((t)->ntargets)
+#define NEURAL_SPLIT_SLOT(t)  ((t)->ntargets + 1)
+#define NEURAL_EXTRA_SLOTS(t) ((t)->ntargets + 2)
+
+/* All phases; the result's fields are then set.  (training.c) */
+extern NeuralTraining *neural_training_run(const NeuralSource *source,
+										   const NeuralTrainOptions *options,
+										   const char *name, int elevel);
+
+extern void neural_training_read(NeuralTraining *t);
+extern void neural_training_plan(NeuralTraining *t);
+extern void neural_training_encode(NeuralTraining *t);
+extern void neural_training_loop(NeuralTraining *t);
+extern void neural_training_report(NeuralTraining *t);
+
+/* Bytes that are left of neural.max_memory, the trainer's not counted. */
+extern Size neural_training_memory_left(const NeuralTraining *t);
+
+/* Seconds since the training began. */
+extern double neural_training_seconds(const NeuralTraining *t);
+
+/*
+ * targets.c: open before reading, read each row (false: it has no target),
+ * decide when all are read; scale when it is known which rows are trained on.
+ */
+extern void neural_targets_open(NeuralTraining *t);
+extern bool neural_targets_read(NeuralTraining *t, const Datum *values,
+								const bool *nulls, char *record);
+extern void neural_targets_decide(NeuralTraining *t);
+extern void neural_targets_scale(NeuralTraining *t);
+extern int neural_target_class(const NeuralTraining *t, int target,
+							   double slot);
+extern int neural_target_width(const NeuralTraining *t);
+extern void neural_targets_encode(const NeuralTraining *t, const double *extra,
+								  nn_real *y);
+
+/* split.c, in the same order. */
+extern void neural_split_open(NeuralTraining *t);
+extern double neural_split_read(NeuralTraining *t, Datum value, bool isnull);
+extern void neural_split_decide(NeuralTraining *t);
+
+/* dataset.c: batches in random order. */
+typedef struct NeuralStream NeuralStream;
+
+extern NeuralStream *neural_stream(const NeuralTraining *t,
+								   const NeuralDataset *d);
+extern void neural_stream_next(NeuralStream *s, nn_batch *batch);
+
+/* Up to n rows of x, evenly drawn; returns how many. */
+extern int neural_dataset_sample(const NeuralTraining *t,
+								 const NeuralDataset *d, int n, nn_real *x);
+
+/* training_loop.c: outputs before the link for all rows of the dataset. */
+extern void neural_training_predict(NeuralTraining *t, const NeuralDataset *d,
+									nn_real *raw);
+
+/* Targets of all rows as metrics compare them with predictions. */
+extern void neural_training_targets(const NeuralTraining *t,
+									const NeuralDataset *d, double *y);
+
+/* JSON as text: each adds a comma where one is needed. */
+extern void neural_json_key(StringInfo s, const char *key);
+extern void neural_json_text(StringInfo s, const char *key, const char *value);
+extern void neural_json_number(StringInfo s, const char *key, double value);
+extern void neural_json_list(StringInfo s, const char *key, List *texts);
+extern Jsonb *neural_json_parse(const char *text);
+
+/* History as a JSON array. */
+extern const char *neural_training_history(const NeuralTraining *t);
+
+#endif /* NEURAL_TRAINING_H */

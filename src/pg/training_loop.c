@@ -1,0 +1,473 @@
+/*
+ * training_loop.c
+ *	  Epochs and steps.
+ *
+ * The engine takes one step at a time; between steps this loop looks at
+ * interrupts, at the clock, and at the postmaster, which a loop that never
+ * waits would not notice to be gone.
+ *
+ * The weights that are kept are those of the best epoch by the validation
+ * rows: of a class target by the metric, where the loss breaks ties, of a
+ * number by the loss.  Of equals the later epoch wins.  Without validation
+ * rows they are those of the last epoch.
+ */
+#include "training.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+/* Rows from which layers learn scales and knots before the first step. */
+#define FIT_ROWS  20000
+#define FIT_BYTES (64 * 1024 * 1024)
+
+#define TICK_SECONDS 0.5
+
+typedef struct Loop
+{
+	NeuralTraining *t;
+	NeuralStream *stream;
+	nn_model *model; /* for what outputs mean */
+	nn_real *raw;	 /* outputs for the validation rows */
+	double *out, *y; /* the same, and targets, as metrics want them */
+	nn_arena *scratch;
+	MemoryContext scratch_context;
+
+	int64 step, steps, steps_per_epoch;
+	double started, last_tick, last_report, epoch_started;
+	double sum, rows;	 /* of the losses of this epoch */
+	double fresh;		 /* rows since the last sync */
+	int64 reported_rows; /* since the last report */
+	bool diverged, out_of_time;
+
+	bool have_best;
+	double best_value, best_loss;
+	double watched; /* by early stopping */
+	int waited;
+} Loop;
+
+double
+neural_training_seconds(const NeuralTraining *t)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, t->started);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+static void
+release_trainer(void *arg)
+{
+	NeuralTraining *t = arg;
+
+	nn_trainer_release(t->trainer);
+	t->trainer = NULL;
+}
+
+/* The trainer with first weights; the callback frees what it holds. */
+static void
+open_trainer(NeuralTraining *t)
+{
+	MemoryContextCallback *callback = palloc0(sizeof(*callback));
+	Size width = t->features->layout.width;
+	int n = (int) Min(FIT_ROWS, FIT_BYTES / (width * sizeof(nn_real)) + 1);
+	nn_real *x = MemoryContextAllocHuge(CurrentMemoryContext,
+										n * width * sizeof(nn_real));
+	nn_error err;
+
+	callback->func = release_trainer;
+	callback->arg = t;
+	MemoryContextRegisterResetCallback(t->context, callback);
+
+	t->params = MemoryContextAllocHuge(
+		CurrentMemoryContext, Max(t->graph->nparams, 1) * sizeof(nn_real));
+	n = neural_dataset_sample(t, &t->training, n, x);
+	neural_check(
+		nn_graph_initialize(t->graph, t->options->seed, n, x, t->params, &err),
+		&err);
+	pfree(x);
+	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
+								   t->params, &err);
+	neural_check(t->trainer, &err);
+}
+
+/*
+ * --- judging ---
+ */
+
+void
+neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
+{
+	nn_error err;
+
+	Assert(d->file == NULL);
+	for (int64 i = 0; i < d->rows; i += t->plan.batch_rows)
+	{
+		nn_batch b = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		b.rows = (int) Min(t->plan.batch_rows, d->rows - i);
+		b.x = d->x + i * d->width;
+		neural_check(nn_trainer_predict(t->trainer, &b,
+										raw + i * t->graph->outputs, &err),
+					 &err);
+	}
+}
+
+static double
+metric_value(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	const NeuralDataset *d = &t->validation;
+	nn_metric_args args = {0};
+	double value = NAN;
+	nn_error err;
+
+	nn_model_finish_outputs(l->model, (int) d->rows, l->raw, l->out);
+	args.task = t->task;
+	args.rows = (int) d->rows;
+	args.columns = l->model->outputs;
+	args.out = l->out;
+	args.y = l->y;
+	neural_check(t->metric->value(&args, l->scratch, &value, &err), &err);
+	if (nn_arena_size(l->scratch) > 16 * 1024 * 1024)
+	{
+		nn_arena_destroy(l->scratch);
+		MemoryContextReset(l->scratch_context);
+		l->scratch = neural_arena(l->scratch_context);
+	}
+	return value;
+}
+
+/* Whether this epoch is at least as good as the best one. */
+static bool
+is_best(Loop *l, const NeuralEpoch *e)
+{
+	NeuralTraining *t = l->t;
+	bool by_metric = t->task != NN_REGRESSION || t->options->metric != NULL;
+
+	if (t->validation_rows == 0 || t->options->restore_best == 0)
+		return true;
+	if (!l->have_best)
+		return true;
+	if (by_metric && !isnan(e->metric) && !isnan(l->best_value) &&
+		e->metric != l->best_value)
+		return (e->metric > l->best_value) == t->metric->maximize;
+	return e->validation_loss <= l->best_loss;
+}
+
+/* Whether early stopping has waited long enough. */
+static bool
+stops_early(Loop *l, const NeuralEpoch *e)
+{
+	const NeuralTrainOptions *o = l->t->options;
+	const char *monitor = o->monitor;
+	double x;
+
+	if (!o->early_stopping)
+		return false;
+	if (monitor != NULL && strcmp(monitor, "loss") == 0)
+		x = e->loss;
+	else if (l->t->validation_rows > 0 &&
+			 (monitor == NULL || strcmp(monitor, "val_loss") == 0))
+		x = e->validation_loss;
+	else if (monitor == NULL)
+		x = e->loss;
+	else
+		x = l->t->metric->maximize ? -e->metric : e->metric;
+	if (l->t->nhistory == 1 || x < l->watched - o->min_delta)
+	{
+		l->watched = x;
+		l->waited = 0;
+		return false;
+	}
+	return ++l->waited >= Max(o->patience, 1);
+}
+
+static void
+check_monitor(const NeuralTraining *t)
+{
+	const char *monitor = t->options->monitor;
+
+	if (monitor == NULL || strcmp(monitor, "loss") == 0 ||
+		strcmp(monitor, "val_loss") == 0 ||
+		strcmp(monitor, "val_metric") == 0 ||
+		nn_name_equal(monitor, t->metric->named.name))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("early_stopping cannot monitor \"%s\"", monitor),
+					errhint("It can be loss, val_loss or the metric, %s.",
+							t->metric->named.name)));
+}
+
+/*
+ * --- progress ---
+ */
+
+static void
+report_progress(Loop *l, double now)
+{
+	NeuralTraining *t = l->t;
+	double seconds = Max(now - l->last_report, 1e-6);
+	double left = (now - l->started) * (double) (l->steps - l->step) /
+				  (double) Max(l->step, 1);
+	int epoch = (int) (l->step / l->steps_per_epoch) + 1;
+	double loss = l->rows > 0		? l->sum / l->rows
+				  : t->nhistory > 0 ? t->history[t->nhistory - 1].loss
+									: NAN;
+	char validation[64] = "";
+
+	if (t->nhistory > 0 && t->validation_rows > 0)
+		snprintf(validation, sizeof(validation), ", validation loss %.4g",
+				 t->history[t->nhistory - 1].validation_loss);
+	ereport(NOTICE,
+			(errmsg("%s: epoch %d/%d, loss %.4g%s, %.0f rows/s, %.0f s left",
+					t->name, Min(epoch, t->plan.epochs), t->plan.epochs, loss,
+					validation, l->reported_rows / seconds, left)));
+	l->last_report = now;
+	l->reported_rows = 0;
+}
+
+static void
+show_activity(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	char text[256];
+
+	snprintf(text, sizeof(text), "neural.train: %s epoch %d/%d loss %.4g",
+			 t->name, (int) (l->step / l->steps_per_epoch) + 1, t->plan.epochs,
+			 l->rows > 0 ? l->sum / l->rows : NAN);
+	pgstat_report_activity(STATE_RUNNING, text);
+}
+
+/* Wait for the device; what it has learned since the last time. */
+static void
+sync_loss(Loop *l)
+{
+	double loss;
+	nn_error err;
+
+	if (l->fresh == 0)
+		return;
+	neural_check(nn_trainer_sync(l->t->trainer, &loss, &err), &err);
+	l->sum += loss * l->fresh;
+	l->rows += l->fresh;
+	l->fresh = 0;
+	if (!isfinite(l->sum))
+		l->diverged = true;
+}
+
+/* Now and then, between steps. */
+static void
+tick(Loop *l)
+{
+	double now = neural_training_seconds(l->t);
+	double limit = l->t->options->max_seconds;
+
+	if (!isnan(limit) && now > limit)
+		l->out_of_time = true;
+	if (now - l->last_tick < TICK_SECONDS)
+		return;
+	l->last_tick = now;
+	/* fails only when the postmaster is gone */
+	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 0,
+					 PG_WAIT_EXTENSION);
+	sync_loss(l);
+	show_activity(l);
+	if (neural_progress_interval > 0 &&
+		(now - l->last_report) * 1000 >= neural_progress_interval)
+		report_progress(l, now);
+}
+
+/*
+ * --- the loop ---
+ */
+
+static void
+take_step(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	double rate = t->learning_rate;
+	nn_batch batch;
+	nn_error err;
+
+	CHECK_FOR_INTERRUPTS();
+	neural_stream_next(l->stream, &batch);
+	if (t->schedule != NULL)
+		rate = nn_schedule_rate(t->schedule, rate, l->step, l->steps,
+								l->steps_per_epoch);
+	neural_check(nn_trainer_step(t->trainer, &batch, rate, &err), &err);
+	l->step++;
+	l->fresh += batch.rows;
+	l->reported_rows += batch.rows;
+	t->history[t->nhistory].rate = rate;
+	tick(l);
+}
+
+static void
+keep_weights(Loop *l, const NeuralEpoch *e)
+{
+	NeuralTraining *t = l->t;
+	nn_error err;
+
+	neural_check(nn_trainer_params(t->trainer, t->params, &err), &err);
+	l->have_best = true;
+	l->best_value = e->metric;
+	l->best_loss = e->validation_loss;
+	t->best_epoch = t->nhistory;
+}
+
+/* False: enough. */
+static bool
+end_epoch(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	const NeuralDataset *v = &t->validation;
+	NeuralEpoch *e = &t->history[t->nhistory];
+	double now;
+
+	sync_loss(l);
+	if (l->diverged)
+		return false;
+	e->loss = l->sum / Max(l->rows, 1);
+	e->validation_loss = e->metric = NAN;
+	if (v->rows > 0)
+	{
+		neural_training_predict(t, v, l->raw);
+		e->validation_loss = nn_loss_value(
+			t->loss, (int) v->rows, t->graph->outputs, l->raw, v->y, v->weight);
+		e->metric = metric_value(l);
+		if (!isfinite(e->validation_loss))
+			l->diverged = true;
+	}
+	if (l->diverged)
+		return false;
+	now = neural_training_seconds(t);
+	e->seconds = now - l->epoch_started;
+	t->nhistory++;
+	if (t->schedule != NULL)
+		nn_schedule_observe(t->schedule,
+							v->rows > 0 ? e->validation_loss : e->loss);
+	if (is_best(l, e))
+		keep_weights(l, e);
+	l->epoch_started = now;
+	l->sum = l->rows = 0;
+	return !stops_early(l, e) && !l->out_of_time;
+}
+
+void
+neural_training_targets(const NeuralTraining *t, const NeuralDataset *d,
+						double *y)
+{
+	for (int64 i = 0; i < d->rows; i++)
+		for (int j = 0; j < d->target_width; j++)
+		{
+			const nn_target *target = &t->model_targets[j];
+			double v = d->y[i * d->target_width + j];
+
+			y[i * d->target_width + j] =
+				t->task == NN_REGRESSION ? v * target->scale + target->mean : v;
+		}
+}
+
+static void
+describe_model(NeuralTraining *t)
+{
+	nn_model *m = palloc0(sizeof(*m));
+
+	m->arena = t->arena;
+	m->features = t->features;
+	m->task = t->task;
+	m->ntargets = t->ntargets;
+	m->targets = t->model_targets;
+	m->loss = t->loss;
+	m->nnetworks = 1;
+	m->networks = palloc0(sizeof(nn_network));
+	m->networks[0].graph = t->graph;
+	m->networks[0].params = t->params;
+	m->time_zone = t->options->time_zone;
+	m->outputs = nn_model_predicted(t->task, t->ntargets, t->model_targets);
+	t->model = m;
+}
+
+static void
+open_loop(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	Size rows = Max(t->validation.rows, 1);
+
+	l->stream = neural_stream(t, &t->training);
+	l->model = t->model;
+	l->raw = MemoryContextAllocHuge(CurrentMemoryContext,
+									rows * t->graph->outputs * sizeof(nn_real));
+	l->out = MemoryContextAllocHuge(CurrentMemoryContext,
+									rows * t->model->outputs * sizeof(double));
+	l->y = MemoryContextAllocHuge(CurrentMemoryContext,
+								  rows * t->validation.target_width *
+									  sizeof(double));
+	neural_training_targets(t, &t->validation, l->y);
+	l->scratch_context = AllocSetContextCreate(t->context, "neural metrics",
+											   ALLOCSET_DEFAULT_SIZES);
+	l->scratch = neural_arena(l->scratch_context);
+	l->steps_per_epoch = t->drop_partial
+							 ? Max(t->plan.epoch_rows / t->plan.batch_rows, 1)
+							 : (t->plan.epoch_rows + t->plan.batch_rows - 1) /
+								   t->plan.batch_rows;
+	l->steps = l->steps_per_epoch * t->plan.epochs;
+}
+
+static void
+end_loop(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	nn_error err;
+
+	if (l->diverged && !l->have_best)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("training diverged: the loss is no longer a finite "
+						"number"),
+				 errhint("Use a smaller learning_rate, or options => "
+						 "'{\"global_clipnorm\": 1}'.")));
+	if (l->diverged)
+		ereport(WARNING,
+				(errmsg("training diverged in epoch %d; the weights of epoch "
+						"%d are kept",
+						t->nhistory + 1, t->best_epoch)));
+	neural_check(nn_trainer_set_params(t->trainer, t->params, &err), &err);
+	nn_arena_destroy(l->scratch);
+	MemoryContextDelete(l->scratch_context);
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+}
+
+void
+neural_training_loop(NeuralTraining *t)
+{
+	Loop *l = palloc0(sizeof(*l));
+
+	l->t = t;
+	check_monitor(t);
+	open_trainer(t);
+	describe_model(t);
+	open_loop(l);
+	l->started = l->epoch_started = l->last_report = l->last_tick =
+		neural_training_seconds(t);
+	for (int epoch = 0; epoch < t->plan.epochs; epoch++)
+	{
+		for (int64 i = 0; i < l->steps_per_epoch && !l->diverged; i++)
+		{
+			take_step(l);
+			if (l->out_of_time)
+				break;
+		}
+		if (!end_epoch(l))
+			break;
+	}
+	end_loop(l);
+}

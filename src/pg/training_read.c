@@ -1,0 +1,461 @@
+/*
+ * training_read.c
+ *	  Which columns a training reads, and reading them into records.
+ */
+#include "training.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#define MAX_FEATURES 100000
+
+static const char *
+column_name(const NeuralTraining *t, int column)
+{
+	return NameStr(TupleDescAttr(t->source->desc, column - 1)->attname);
+}
+
+static Oid
+column_type(const NeuralTraining *t, int column)
+{
+	return TupleDescAttr(t->source->desc, column - 1)->atttypid;
+}
+
+/* The place of a column in the row that is read, adding it if need be. */
+static int
+read_column(NeuralTraining *t, int column)
+{
+	ListCell *lc;
+
+	foreach (lc, t->columns)
+		if (lfirst_int(lc) == column)
+			return foreach_current_index(lc);
+	t->columns = lappend_int(t->columns, column);
+	return list_length(t->columns) - 1;
+}
+
+static bool
+is_target(const NeuralTraining *t, int column)
+{
+	for (int i = 0; i < t->ntargets; i++)
+		if (t->targets[i].column == column)
+			return true;
+	return false;
+}
+
+/*
+ * --- encoders ---
+ */
+
+static const char *
+encoder_name(nn_column_class class)
+{
+	switch (class)
+	{
+		case NN_CLASS_BOOLEAN:
+			return "boolean";
+		case NN_CLASS_TEXT:
+			return "category";
+		case NN_CLASS_TIMESTAMP:
+		case NN_CLASS_DATE:
+		case NN_CLASS_TIME:
+			return "timestamp";
+		case NN_CLASS_VECTOR:
+			return "vector";
+		default:
+			return "number";
+	}
+}
+
+/* The forms of a category, which are not encoders of their own. */
+static bool
+is_category_form(const char *encode)
+{
+	return nn_name_equal(encode, "one_hot") ||
+		   nn_name_equal(encode, "embedding") ||
+		   nn_name_equal(encode, "binary");
+}
+
+static bool
+has_setting(List *settings, const char *key)
+{
+	ListCell *lc;
+
+	foreach (lc, settings)
+		if (nn_name_equal(((NeuralSetting *) lfirst(lc))->key, key))
+			return true;
+	return false;
+}
+
+/*
+ * The encoder's text: what the user said of the column, and for the rest the
+ * recipe's settings where the network is the recipe's.
+ */
+static const char *
+encoder_text(const NeuralTraining *t, const NeuralColumnOption *o,
+			 nn_column_class class)
+{
+	StringInfoData s;
+	const char *separator = "";
+	ListCell *lc;
+	List *settings = o ? o->settings : NIL;
+
+	if (o != NULL && o->encode != NULL && strchr(o->encode, '(') != NULL)
+		return o->encode;
+	initStringInfo(&s);
+	if (o == NULL || o->encode == NULL)
+		appendStringInfo(&s, "%s(", encoder_name(class));
+	else if (is_category_form(o->encode))
+	{
+		appendStringInfo(&s, "category(encode = %s", o->encode);
+		separator = ", ";
+	}
+	else
+		appendStringInfo(&s, "%s(", o->encode);
+	foreach (lc, settings)
+	{
+		NeuralSetting *setting = lfirst(lc);
+
+		appendStringInfo(&s, "%s%s = %s", separator, setting->key,
+						 setting->value);
+		separator = ", ";
+	}
+	for (int i = 0; t->automatic && nn_recipe_settings[i].key; i++)
+		if (!has_setting(settings, nn_recipe_settings[i].key))
+		{
+			appendStringInfo(&s, "%s%s = %s", separator,
+							 nn_recipe_settings[i].key,
+							 nn_recipe_settings[i].value);
+			separator = ", ";
+		}
+	appendStringInfoChar(&s, ')');
+	return s.data;
+}
+
+/*
+ * --- features ---
+ */
+
+/* Models keep names in UTF-8. */
+static const char *
+utf8(const char *s)
+{
+	return pg_server_to_any(s, strlen(s), PG_UTF8);
+}
+
+static void
+add_feature(NeuralTraining *t, int column)
+{
+	const char *name = column_name(t, column);
+	Oid type = getBaseType(column_type(t, column));
+	NeuralColumnOption *o = neural_column_option(t->options, name);
+	nn_column_class class;
+	nn_slot_kind slot;
+	int length = 1;
+	nn_error err;
+
+	if (!neural_class_of(type, &class, &slot))
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" of type %s cannot be a feature",
+							   name, format_type_be(type))));
+	if (o != NULL)
+		o->used = true;
+	if (o != NULL && o->encode != NULL && class != NN_CLASS_VECTOR &&
+		(is_category_form(o->encode) ||
+		 pg_strncasecmp(o->encode, "category", 8) == 0))
+	{
+		class = NN_CLASS_TEXT;
+		slot = NN_SLOT_TEXT;
+	}
+	if (class == NN_CLASS_VECTOR)
+	{
+		length = neural_source_length(t->source, column);
+		if (length == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" has no elements in any row", name)));
+		if (o != NULL && o->length > 0 && o->length != length)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" has %d elements in a row, but its "
+							"shape has %d",
+							name, length, o->length)));
+	}
+	neural_check(nn_features_add(t->features, utf8(name), class,
+								 utf8(format_type_be(type)), slot, length,
+								 encoder_text(t, o, class), &err),
+				 &err);
+	(void) read_column(t, column);
+}
+
+static void
+add_named_features(NeuralTraining *t)
+{
+	ListCell *lc;
+
+	foreach (lc, t->options->features)
+	{
+		const char *name = lfirst(lc);
+		int column = neural_source_column(t->source, name);
+
+		if (column == 0)
+			neural_source_no_column(t->source, name);
+		if (is_target(t, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" is both target and feature", name)));
+		for (int i = 0; i < t->features->ncolumns; i++)
+			if (strcmp(t->features->columns[i].name, utf8(name)) == 0)
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+								errmsg("feature \"%s\" is given more than once",
+									   name)));
+		add_feature(t, column);
+	}
+}
+
+/* Why a column is no feature where none were named; NULL: it is one. */
+static const char *
+not_a_feature(const NeuralTraining *t, int column)
+{
+	const char *name = column_name(t, column);
+	nn_column_class class;
+	nn_slot_kind slot;
+
+	if (!neural_class_of(column_type(t, column), &class, &slot))
+		return psprintf("type %s", format_type_be(column_type(t, column)));
+	if (bms_is_member(column, t->source->key) &&
+		!neural_list_has(t->options->keep_features, name))
+		return "primary key";
+	return NULL;
+}
+
+static void
+add_all_features(NeuralTraining *t)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int column = 1; column <= t->source->desc->natts; column++)
+	{
+		const char *reason;
+
+		if (TupleDescAttr(t->source->desc, column - 1)->attisdropped ||
+			is_target(t, column) || column == t->weight_column ||
+			neural_list_has(t->options->exclude, column_name(t, column)) ||
+			(column == t->split.column && t->split.kind != NEURAL_SPLIT_TIME))
+			continue;
+		reason = not_a_feature(t, column);
+		if (reason == NULL)
+			add_feature(t, column);
+		else
+			appendStringInfo(&out, "%s\"%s\" (%s)", out.len > 0 ? ", " : "",
+							 column_name(t, column), reason);
+	}
+	if (out.len > 0)
+		ereport(t->elevel,
+				(errmsg("columns that are not features: %s", out.data)));
+}
+
+static void
+check_names(const NeuralTraining *t, List *names)
+{
+	ListCell *lc;
+
+	foreach (lc, names)
+		if (neural_source_column(t->source, lfirst(lc)) == 0)
+			neural_source_no_column(t->source, lfirst(lc));
+}
+
+static void
+choose_features(NeuralTraining *t)
+{
+	nn_error err;
+	ListCell *lc;
+
+	t->features = nn_features_create(
+		t->arena, Min(t->source->desc->natts, MAX_FEATURES), &err);
+	neural_check(t->features, &err);
+	check_names(t, t->options->exclude);
+	check_names(t, t->options->keep_features);
+	if (t->options->features != NIL)
+		add_named_features(t);
+	else
+		add_all_features(t);
+	if (t->features->ncolumns == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("data has no column to learn from"),
+				 errhint("Name the features: features => ARRAY['a', 'b'].")));
+	foreach (lc, t->options->columns)
+	{
+		NeuralColumnOption *o = lfirst(lc);
+
+		if (neural_source_column(t->source, o->name) == 0)
+			neural_source_no_column(t->source, o->name);
+		if (!o->used)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("settings are given for column \"%s\", which is "
+							"not a feature",
+							o->name)));
+	}
+}
+
+/*
+ * --- reading ---
+ */
+
+static void
+open_weight(NeuralTraining *t)
+{
+	const char *name = t->options->sample_weight;
+
+	t->weight_at = -1;
+	if (name == NULL)
+		return;
+	t->weight_column = neural_source_column(t->source, name);
+	if (t->weight_column == 0)
+		neural_source_no_column(t->source, name);
+	t->weight_type = column_type(t, t->weight_column);
+	if (!neural_is_number(t->weight_type))
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("sample_weight column \"%s\" is not of a "
+							   "numeric type",
+							   name)));
+}
+
+static double
+read_weight(NeuralTraining *t, Datum value, bool isnull)
+{
+	double w = neural_cell_number(t->weight_type, value, isnull);
+
+	if (!(w >= 0 && w <= 1e6))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sample_weight column \"%s\" has a weight that is "
+						"not from 0 to 1000000",
+						t->options->sample_weight)));
+	return w;
+}
+
+/* A NeuralRowCallback. */
+static void
+read_row(void *arg, const Datum *values, const bool *nulls)
+{
+	NeuralTraining *t = arg;
+	char *record;
+	double *extra;
+
+	for (int i = 0; i < t->ntargets; i++)
+		if (nulls[t->targets[i].at])
+		{
+			t->skipped++;
+			return;
+		}
+	record = neural_records_add(t->records);
+	extra = neural_extra(t, record);
+	if (!neural_targets_read(t, values, nulls, record))
+	{
+		neural_records_take_back(t->records);
+		t->skipped++;
+		return;
+	}
+	neural_row_read(t->reader, values, nulls, record);
+	extra[NEURAL_WEIGHT_SLOT(t)] =
+		t->weight_at >= 0
+			? read_weight(t, values[t->weight_at], nulls[t->weight_at])
+			: 1;
+	if (t->split.column > 0)
+		extra[NEURAL_SPLIT_SLOT(t)] =
+			neural_split_read(t, values[t->split.at], nulls[t->split.at]);
+}
+
+static TupleDesc
+row_desc(const NeuralTraining *t)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(list_length(t->columns));
+	ListCell *lc;
+
+	foreach (lc, t->columns)
+		TupleDescCopyEntry(desc, foreach_current_index(lc) + 1, t->source->desc,
+						   lfirst_int(lc));
+	return desc;
+}
+
+static void
+check_infinite(const NeuralTraining *t)
+{
+	for (int i = 0; i < t->ntargets; i++)
+		if (t->targets[i].infinite > 0)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("target \"%s\" is infinite in " INT64_FORMAT " rows",
+						t->targets[i].name, t->targets[i].infinite)));
+}
+
+static void
+check_rows(NeuralTraining *t)
+{
+	check_infinite(t);
+	t->rows = neural_records_count(t->records);
+	if (t->rows == 0 && t->skipped > 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("target \"%s\" is NULL in every row",
+							   t->targets[0].name)));
+	if (t->rows == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("data has no rows")));
+	if (t->rows < NEURAL_MIN_ROWS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("data has " INT64_FORMAT " rows with a target, too "
+						"few to learn from",
+						t->rows),
+				 errdetail("At least %d are needed.", NEURAL_MIN_ROWS)));
+	if (t->rows > PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("data has more than %d rows", PG_INT32_MAX)));
+	if (t->skipped > 0)
+		ereport(t->elevel,
+				(errmsg(INT64_FORMAT " rows without a target are left out",
+						t->skipped)));
+	if (neural_row_reader_nans(t->reader) > 0)
+		ereport(t->elevel,
+				(errmsg(INT64_FORMAT " values are NaN and count as NULL",
+						neural_row_reader_nans(t->reader))));
+}
+
+void
+neural_training_read(NeuralTraining *t)
+{
+	nn_error err;
+
+	open_weight(t);
+	neural_targets_open(t);
+	neural_split_open(t);
+	choose_features(t);
+	for (int i = 0; i < t->ntargets; i++)
+		t->targets[i].at = read_column(t, t->targets[i].column);
+	if (t->weight_column > 0)
+		t->weight_at = read_column(t, t->weight_column);
+	if (t->split.column > 0)
+		t->split.at = read_column(t, t->split.column);
+
+	neural_check(nn_features_layout(t->features,
+									NEURAL_EXTRA_SLOTS(t) * sizeof(double),
+									&t->extra_at, &err),
+				 &err);
+	t->reader = neural_row_reader(t->features, row_desc(t), false, true,
+								  t->options->time_zone);
+	t->records = neural_records_create(t->features->record_size, 0,
+									   (Size) neural_max_memory * 1024 / 3);
+	neural_source_run(t->source, t->columns, read_row, t);
+	check_rows(t);
+	neural_targets_decide(t);
+	neural_split_decide(t);
+}

@@ -1,0 +1,253 @@
+/*
+ * training_report.c
+ *	  What is kept about a training: its metrics, its history, and how it was
+ *	  done.
+ *
+ * Two trainings that gave the same network must give the same bytes, so what
+ * a model carries of its own story has no times in it; the model's table has
+ * them.
+ */
+#include "training.h"
+
+#include <math.h>
+
+#include "catalog/namespace.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+
+/* Training rows that are judged where there are no validation rows. */
+#define JUDGED_ROWS	 20000
+#define JUDGED_BYTES (64 * 1024 * 1024)
+
+static const char *const task_names[] = {"regression", "binary", "multiclass",
+										 "multilabel"};
+
+static const char *
+server(const char *utf8)
+{
+	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+}
+
+/*
+ * --- metrics ---
+ */
+
+typedef struct Judged
+{
+	int rows;
+	double *out, *y;
+	double loss;
+} Judged;
+
+/* The first training rows in the order of an epoch, as a dataset. */
+static NeuralDataset *
+some_training_rows(NeuralTraining *t)
+{
+	NeuralDataset *d = palloc0(sizeof(*d));
+	NeuralStream *stream = neural_stream(t, &t->training);
+	Size width = t->training.width, target_width = t->training.target_width;
+	int64 most =
+		Min(t->training_rows,
+			Min(JUDGED_ROWS, JUDGED_BYTES / (width * sizeof(nn_real)) + 1));
+	nn_batch b;
+
+	d->width = width;
+	d->target_width = target_width;
+	d->x = MemoryContextAllocHuge(CurrentMemoryContext,
+								  most * width * sizeof(nn_real));
+	d->y = MemoryContextAllocHuge(CurrentMemoryContext,
+								  most * target_width * sizeof(nn_real));
+	while (d->rows < most)
+	{
+		neural_stream_next(stream, &b);
+		for (int i = 0; i < b.rows && d->rows < most; i++, d->rows++)
+		{
+			memcpy(d->x + d->rows * width, b.x + b.index[i] * width,
+				   width * sizeof(nn_real));
+			memcpy(d->y + d->rows * target_width,
+				   b.y + b.index[i] * target_width,
+				   target_width * sizeof(nn_real));
+		}
+		if (t->training.file == NULL && d->rows + b.rows > t->training_rows)
+			break; /* the rest is no whole batch */
+	}
+	return d;
+}
+
+static void
+judge(NeuralTraining *t, const NeuralDataset *d, Judged *j)
+{
+	int outputs = t->graph->outputs;
+	nn_real *raw = MemoryContextAllocHuge(
+		CurrentMemoryContext, Max(d->rows, 1) * outputs * sizeof(nn_real));
+
+	j->rows = (int) d->rows;
+	j->out = MemoryContextAllocHuge(
+		CurrentMemoryContext, d->rows * t->model->outputs * sizeof(double));
+	j->y = MemoryContextAllocHuge(CurrentMemoryContext,
+								  d->rows * d->target_width * sizeof(double));
+	neural_training_predict(t, d, raw);
+	j->loss = nn_loss_value(t->loss, j->rows, outputs, raw, d->y, d->weight);
+	nn_model_finish_outputs(t->model, j->rows, raw, j->out);
+	neural_training_targets(t, d, j->y);
+	pfree(raw);
+}
+
+static void
+write_metrics(NeuralTraining *t)
+{
+	const NeuralDataset *d =
+		t->validation_rows > 0 ? &t->validation : some_training_rows(t);
+	const NeuralEpoch *best = &t->history[t->best_epoch - 1];
+	nn_metric_args args = {0};
+	StringInfoData s, each;
+	Judged j;
+	nn_error err;
+
+	judge(t, d, &j);
+	args.task = t->task;
+	args.rows = j.rows;
+	args.columns = t->model->outputs;
+	args.out = j.out;
+	args.y = j.y;
+	t->value = NAN;
+	initStringInfo(&each);
+	for (int i = 0; nn_metrics[i] != NULL; i++)
+	{
+		const nn_metric_ops *metric = nn_metrics[i];
+		double value = NAN;
+
+		if ((metric->tasks & 1u << t->task) == 0)
+			continue;
+		neural_check(metric->value(&args, t->arena, &value, &err), &err);
+		if (metric == t->metric)
+			t->value = value;
+		neural_json_number(&each, metric->named.name, value);
+	}
+	initStringInfo(&s);
+	appendStringInfoChar(&s, '{');
+	neural_json_number(&s, "loss", best->loss);
+	neural_json_number(&s, "validation_loss",
+					   t->validation_rows > 0 ? j.loss : NAN);
+	neural_json_text(&s, "metric", t->metric->named.name);
+	neural_json_number(&s, "value", t->value);
+	appendStringInfo(&s, ", %s}", each.data);
+	t->loss_value = t->validation_rows > 0 ? j.loss : best->loss;
+	t->metrics = s.data;
+}
+
+/*
+ * --- history ---
+ */
+
+const char *
+neural_training_history(const NeuralTraining *t)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfoChar(&s, '[');
+	for (int i = 0; i < t->nhistory; i++)
+	{
+		const NeuralEpoch *e = &t->history[i];
+
+		appendStringInfoString(&s, i > 0 ? ", {" : "{");
+		neural_json_number(&s, "epoch", i + 1);
+		neural_json_number(&s, "loss", e->loss);
+		neural_json_number(&s, "validation_loss", e->validation_loss);
+		neural_json_number(&s, "metric", e->metric);
+		neural_json_number(&s, "learning_rate", e->rate);
+		neural_json_number(&s, "seconds", e->seconds);
+		appendStringInfoChar(&s, '}');
+	}
+	appendStringInfoChar(&s, ']');
+	return s.data;
+}
+
+/*
+ * --- how it was done ---
+ */
+
+static List *
+feature_names(const NeuralTraining *t)
+{
+	List *names = NIL;
+
+	for (int i = 0; i < t->features->ncolumns; i++)
+		names = lappend(names, (char *) server(t->features->columns[i].name));
+	return names;
+}
+
+/* All that decides the result. */
+static void
+write_settings(const NeuralTraining *t, StringInfo s)
+{
+	neural_json_text(s, "data", t->source->text);
+	neural_json_list(s, "targets", t->options->targets);
+	if (t->ntargets == 1)
+		neural_json_text(s, "target", t->targets[0].name);
+	neural_json_list(s, "features", feature_names(t));
+	neural_json_text(s, "task", task_names[t->task]);
+	neural_json_text(s, "layers", server(t->graph->text));
+	neural_json_text(s, "loss", server(t->loss->text));
+	neural_json_text(s, "optimizer", server(t->optimizer->text));
+	neural_json_text(s, "schedule",
+					 t->schedule ? server(t->schedule->text) : NULL);
+	neural_json_number(s, "learning_rate", t->learning_rate);
+	neural_json_number(s, "epochs", t->nhistory);
+	neural_json_number(s, "planned_epochs", t->plan.epochs);
+	neural_json_number(s, "best_epoch", t->best_epoch);
+	neural_json_number(s, "batch_size", t->plan.batch_rows);
+	neural_json_text(s, "validation",
+					 t->options->validation ? t->options->validation : "auto");
+	neural_json_number(s, "seed", (double) t->options->seed);
+	neural_json_text(s, "device", t->device->name);
+	neural_json_number(s, "threads", t->threads);
+	neural_json_number(s, "rows", (double) t->training_rows);
+	neural_json_number(s, "validation_rows", (double) t->validation_rows);
+	neural_json_number(s, "parameters", (double) t->graph->nparams);
+	neural_json_text(s, "library", NEURAL_VERSION);
+}
+
+/* What was asked for, so that it can be asked for again. */
+static void
+write_request(const NeuralTraining *t, StringInfo s)
+{
+	neural_json_key(s, "options");
+	if (t->options->object != NULL)
+		appendStringInfoString(s,
+							   JsonbToCString(NULL, &t->options->object->root,
+											  VARSIZE(t->options->object)));
+	else
+		appendStringInfoString(s, "null");
+	neural_json_key(s, "arguments");
+	appendStringInfoString(s, t->options->arguments ? t->options->arguments
+													: "null");
+	neural_json_text(s, "search_path",
+					 GetConfigOption("search_path", false, false));
+	neural_json_number(s, "seconds", t->seconds);
+}
+
+void
+neural_training_report(NeuralTraining *t)
+{
+	StringInfoData own, all;
+
+	write_metrics(t);
+	initStringInfo(&own);
+	appendStringInfoChar(&own, '{');
+	write_settings(t, &own);
+
+	initStringInfo(&all);
+	appendStringInfoString(&all, own.data);
+	t->seconds = neural_training_seconds(t);
+	write_request(t, &all);
+	appendStringInfoChar(&all, '}');
+	t->training_json = all.data;
+
+	appendStringInfoChar(&own, '}');
+	t->model->description = pg_server_to_any(own.data, own.len, PG_UTF8);
+}
