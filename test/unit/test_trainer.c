@@ -72,6 +72,24 @@ failing_sync(nn_device *d, nn_error *e)
 	return sync_fails > 0 ? nn_fail(e, NN_DEVICE, "the device is gone") : true;
 }
 
+/* Whether this thread takes denormal numbers for zero. */
+static bool
+flushes(void)
+{
+	volatile float small = 1e-30f;
+
+	return small * 1e-10f == 0;
+}
+
+static bool flushed;
+
+static void
+noting_loss(nn_device *d, const nn_loss_args *a)
+{
+	flushed = flushes();
+	nn_cpu_plain.loss(d, a);
+}
+
 static nn_trainer_conf
 make_conf(const char *optimizer, int batch, int threads)
 {
@@ -417,6 +435,25 @@ device_failure(void)
 	nn_trainer_release(t);
 }
 
+/* Denormal numbers would make steps slow; the host program keeps them. */
+static void
+denormals(void)
+{
+	nn_device_ops noting = nn_cpu_plain;
+	nn_trainer_conf conf = make_conf("sgd", 20, 1);
+	nn_batch b = batch_of(20);
+	nn_trainer *t;
+
+	noting.loss = noting_loss;
+	t = make_trainer(arena, "dense(2)", &conf, &noting);
+	check(!flushes() && nn_trainer_step(t, &b, 0.1, &err) && !flushes(),
+		  "a step leaves the mode of the processor as it was");
+#if defined(__SSE__) || defined(__aarch64__)
+	check(flushed, "denormal numbers are zero during a step");
+#endif
+	nn_trainer_release(t);
+}
+
 int
 main(void)
 {
@@ -439,6 +476,7 @@ main(void)
 	memory();
 	out_of_memory();
 	device_failure();
+	denormals();
 	nn_arena_destroy(arena);
 	return check_failed;
 }

@@ -1,0 +1,78 @@
+/*
+ * trainer.h
+ *	  What trainer.c and step.c share.
+ */
+#ifndef NN_TRAINER_H
+#define NN_TRAINER_H
+
+#include "train.h"
+
+/* A parameter that a gradient moves, as a part of the block of all. */
+typedef struct segment
+{
+	size_t from, to;
+	double rate;
+	bool kernel;
+} segment;
+
+typedef struct member
+{
+	nn_device device;
+	bool opened;
+	nn_exec *exec;
+	void *memory; /* device memory of the next three */
+	double *sums; /* of the loss, since last asked; of the penalty and the
+					* squares of a segment, which come after it */
+	nn_real *y;	  /* targets of its share of the batch */
+	nn_real *weight;
+	double *norm;	 /* host memory: squares of its slice, by segment */
+	size_t from, to; /* slice of the parameters that it updates */
+	double loss;	 /* host memory: sum of its losses */
+	bool failed;
+	nn_error error;
+} member;
+
+enum
+{
+	SUM_LOSS,
+	SUM_PENALTY,
+	SUM_SQUARES,
+	SUMS = 8
+};
+
+struct nn_trainer
+{
+	const nn_graph *graph;
+	nn_trainer_conf conf;
+	nn_team *team;
+	int size; /* of the team */
+	member *members;
+	int nsegments;
+	segment *segments;
+	nn_real *params;
+	nn_real *slot[3];
+	bool norms; /* whether norms of gradients are needed */
+	int64_t step;
+	int64_t rows; /* since the loss was last asked for */
+
+	/* what the team is working at */
+	const nn_batch *batch;
+	double rate;
+	nn_real *out;
+};
+
+/* Rows of a batch that each of so many members takes at most. */
+static inline int
+nn_trainer_share(int rows, int members)
+{
+	return rows / members + (rows % members != 0);
+}
+
+/* What part of t->batch a member takes. */
+extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
+
+/* Rows of x from a number on, or those that index says, into y. */
+extern void nn_trainer_rows(nn_device *d, const uint32_t *index, int from,
+							int rows, int width, const nn_real *x, nn_real *y);
+
+#endif /* NN_TRAINER_H */
