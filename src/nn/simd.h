@@ -9,7 +9,7 @@
  *
  *	- few rows: b is read in place, once;
  *	- many rows: blocks of b are packed into panels of two vectors' width,
- *	  which the tiles of all rows then read.
+ *	  which the tiles of all rows then read.  A transposed a is packed too.
  *
  * Every element of c is one chain of fused multiplications and additions, in
  * order of k, that begins with the bias (or c, or zero).  A block of k that is
@@ -18,7 +18,7 @@
  * independent of the others.  The exception is a product with a single column:
  * there a row is a sum of partial sums, in an order that depends on k only.
  *
- * Packed blocks lie on the stack, about 150 kB.
+ * Packed blocks lie on the stack: 150 kB.
  */
 
 #define BLOCK_K	  256
@@ -251,25 +251,15 @@ pack_b(const product *g, int p, int k, int j, int n, nn_real *out)
 	}
 }
 
-/* Rows i .. i + rows, columns p .. p + k of a, column by column. */
+/* Rows i .. i + rows, columns p .. p + k of a transposed a, one by one. */
 static void
 pack_a(const product *g, int i, int rows, int p, int k, nn_real *out)
 {
-	const nn_real *from = g->a + i * g->arow + p * g->acol;
+	const nn_real *from = g->a + i + p * g->acol;
+	MASK some = FIRST_LANES(rows);
 
-	if (g->arow == 1)
-	{
-		MASK some = FIRST_LANES(rows);
-
-		for (int q = 0; q < k; q++, from += g->acol, out += MAX_ROWS)
-			STORE(out, LOAD_SOME(from, some));
-		return;
-	}
-	for (int r = 0; r < rows; r++, from += g->arow)
-	{
-		for (int q = 0; q < k; q++)
-			out[q * MAX_ROWS + r] = from[q * g->acol];
-	}
+	for (int q = 0; q < k; q++, from += g->acol, out += MAX_ROWS)
+		STORE(out, LOAD_SOME(from, some));
 }
 
 /* All rows times one packed block of b. */
@@ -281,8 +271,7 @@ product_block(const product *g, int p, int k, int j, int n,
 	int parts = (g->m + MAX_ROWS - 1) / MAX_ROWS;
 	int row = 0;
 
-	/* rows 4 kB apart would fight for the same places of the cache */
-	bool pack = g->acol != 1 || g->arow % 1024 == 0;
+	bool pack = g->acol != 1;
 	tile t = {.k = k, .brow = PANEL, .crow = g->n};
 
 	for (int part = 0; part < parts; part++)
