@@ -163,14 +163,6 @@ nn_encode_numbers(const nn_scale *scale, double null, double clip,
 	nn_real z[BLOCK];
 	int special = 0;
 
-	if (n == 1)
-	{
-		double one = nn_slot_number(base, slot);
-
-		z[0] = isnan(one) ? (nn_real) null : nn_scale_value(scale, one);
-		out[0] = clip > 0 ? nn_soft_clip(z[0], inverse) : z[0];
-		return;
-	}
 	for (; n > BLOCK; n -= BLOCK)
 	{
 		nn_encode_numbers(scale, null, clip, slot, base, stride, BLOCK, out,
@@ -208,6 +200,26 @@ nn_encode_nulls(nn_slot_kind slot, const char *base, size_t stride, int n,
 			isnan(nn_slot_number(base + i * stride, slot)) ? 1 : 0;
 }
 
+/* The same for a query that predicts row by row, where a block is a burden. */
+static void
+encode_one(const nn_column *c, double v, nn_real *out)
+{
+	const number_conf *conf = c->conf;
+	const number *l = c->learned;
+	bool null = isnan(v);
+
+	if (c->width[NN_SECTION_NUMBER] != 0)
+	{
+		nn_real z = null ? (nn_real) l->fill : nn_scale_value(&l->scale, v);
+
+		if (conf->clip > 0)
+			z = nn_soft_clip(z, (nn_real) (1 / conf->clip));
+		out[c->at[NN_SECTION_NUMBER]] = z;
+	}
+	if (c->width[NN_SECTION_FLAG] != 0)
+		out[c->at[NN_SECTION_FLAG]] = null;
+}
+
 static void
 number_encode(const nn_column *c, const char *base, size_t stride, int n,
 			  nn_real *out, size_t out_stride)
@@ -215,6 +227,11 @@ number_encode(const nn_column *c, const char *base, size_t stride, int n,
 	const number_conf *conf = c->conf;
 	const number *l = c->learned;
 
+	if (n == 1)
+	{
+		encode_one(c, nn_slot_number(base, c->slot), out);
+		return;
+	}
 	if (c->width[NN_SECTION_NUMBER] != 0)
 		nn_encode_numbers(&l->scale, l->fill, conf->clip, c->slot, base, stride,
 						  n, out + c->at[NN_SECTION_NUMBER], out_stride);
