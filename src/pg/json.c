@@ -1,64 +1,119 @@
 /*
  * json.c
- *	  Writing JSON as text.
+ *	  Writing jsonb, piece by piece.
+ *
+ * Ends of inner objects and arrays give NULL, the end of the outermost the
+ * whole.
  */
-#include "training.h"
+#include "json.h"
 
 #include <math.h>
 
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/float.h"
-#include "utils/fmgrprotos.h"
-#include "utils/json.h"
+#include "utils/numeric.h"
 
-void
-neural_json_key(StringInfo s, const char *key)
+/* A value goes after a key in an object, and by itself in an array. */
+static void
+push(NeuralJson *j, JsonbValue *v)
 {
-	if (s->len > 0 && s->data[s->len - 1] != '{' && s->data[s->len - 1] != '[')
-		appendStringInfoString(s, ", ");
-	if (key != NULL)
-	{
-		escape_json(s, key);
-		appendStringInfoString(s, ": ");
-	}
+	pushJsonbValue(j, (*j)->contVal.type == jbvArray ? WJB_ELEM : WJB_VALUE, v);
 }
 
-void
-neural_json_text(StringInfo s, const char *key, const char *value)
+static void
+push_string(NeuralJson *j, bool key, const char *text)
 {
-	neural_json_key(s, key);
-	if (value != NULL)
-		escape_json(s, value);
+	JsonbValue v;
+
+	v.type = jbvString;
+	v.val.string.val = pstrdup(text);
+	v.val.string.len = strlen(text);
+	if (key)
+		pushJsonbValue(j, WJB_KEY, &v);
 	else
-		appendStringInfoString(s, "null");
-}
-
-/* JSON has no infinities. */
-void
-neural_json_number(StringInfo s, const char *key, double value)
-{
-	neural_json_key(s, key);
-	if (isfinite(value))
-		appendStringInfoString(s, float8out_internal(value));
-	else
-		appendStringInfoString(s, "null");
+		push(j, &v);
 }
 
 void
-neural_json_list(StringInfo s, const char *key, List *texts)
+neural_json_begin(NeuralJson *j, bool array)
 {
-	ListCell *lc;
-
-	neural_json_key(s, key);
-	appendStringInfoChar(s, '[');
-	foreach (lc, texts)
-		neural_json_text(s, NULL, lfirst(lc));
-	appendStringInfoChar(s, ']');
+	pushJsonbValue(j, array ? WJB_BEGIN_ARRAY : WJB_BEGIN_OBJECT, NULL);
 }
 
 Jsonb *
-neural_json_parse(const char *text)
+neural_json_end(NeuralJson *j, bool array)
 {
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	JsonbValue *whole =
+		pushJsonbValue(j, array ? WJB_END_ARRAY : WJB_END_OBJECT, NULL);
+
+	return *j == NULL ? JsonbValueToJsonb(whole) : NULL;
+}
+
+void
+neural_json_key(NeuralJson *j, const char *key)
+{
+	push_string(j, true, key);
+}
+
+static void
+push_null(NeuralJson *j)
+{
+	JsonbValue v;
+
+	v.type = jbvNull;
+	push(j, &v);
+}
+
+void
+neural_json_text(NeuralJson *j, const char *value)
+{
+	if (value == NULL)
+		push_null(j);
+	else
+		push_string(j, false, value);
+}
+
+static void
+push_numeric(NeuralJson *j, Numeric value)
+{
+	JsonbValue v;
+
+	v.type = jbvNumeric;
+	v.val.numeric = value;
+	push(j, &v);
+}
+
+void
+neural_json_number(NeuralJson *j, double value)
+{
+	if (isfinite(value))
+		push_numeric(j, DatumGetNumeric(DirectFunctionCall1(
+							float8_numeric, Float8GetDatum(value))));
+	else
+		push_null(j);
+}
+
+void
+neural_json_int(NeuralJson *j, int64 value)
+{
+	push_numeric(j, int64_to_numeric(value));
+}
+
+void
+neural_json_bool(NeuralJson *j, bool value)
+{
+	JsonbValue v;
+
+	v.type = jbvBool;
+	v.val.boolean = value;
+	push(j, &v);
+}
+
+void
+neural_json_jsonb(NeuralJson *j, Jsonb *value)
+{
+	JsonbValue v;
+
+	JsonbToJsonbValue(value, &v);
+	pushJsonbValue(j, (*j)->contVal.type == jbvArray ? WJB_ELEM : WJB_VALUE,
+				   &v);
 }

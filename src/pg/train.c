@@ -101,28 +101,28 @@ arguments_json(const NeuralTrainOptions *o)
 
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
-	neural_json_list(&s, "targets", o->targets);
+	neural_append_list(&s, "targets", o->targets);
 	if (o->features != NIL)
-		neural_json_list(&s, "features", o->features);
+		neural_append_list(&s, "features", o->features);
 	if (o->task != NULL)
-		neural_json_text(&s, "task", o->task);
+		neural_append_text(&s, "task", o->task);
 	if (o->layers != NULL)
-		neural_json_text(&s, "layers", o->layers);
+		neural_append_text(&s, "layers", o->layers);
 	if (o->loss != NULL)
-		neural_json_text(&s, "loss", o->loss);
+		neural_append_text(&s, "loss", o->loss);
 	if (o->optimizer != NULL)
-		neural_json_text(&s, "optimizer", o->optimizer);
+		neural_append_text(&s, "optimizer", o->optimizer);
 	if (!isnan(o->learning_rate))
-		neural_json_number(&s, "learning_rate", o->learning_rate);
+		neural_append_number(&s, "learning_rate", o->learning_rate);
 	if (o->epochs > 0)
-		neural_json_number(&s, "epochs", o->epochs);
+		neural_append_number(&s, "epochs", o->epochs);
 	if (o->batch_size > 0)
-		neural_json_number(&s, "batch_size", o->batch_size);
+		neural_append_number(&s, "batch_size", o->batch_size);
 	if (o->validation != NULL)
-		neural_json_text(&s, "validation", o->validation);
-	neural_json_number(&s, "seed", (double) o->seed);
+		neural_append_text(&s, "validation", o->validation);
+	neural_append_number(&s, "seed", (double) o->seed);
 	if (o->device != NULL)
-		neural_json_text(&s, "device", o->device);
+		neural_append_text(&s, "device", o->device);
 	appendStringInfoChar(&s, '}');
 	return s.data;
 }

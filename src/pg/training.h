@@ -213,10 +213,11 @@ extern void neural_training_targets(const NeuralTraining *t,
 									const NeuralDataset *d, double *y);
 
 /* JSON as text: each adds a comma where one is needed. */
-extern void neural_json_key(StringInfo s, const char *key);
-extern void neural_json_text(StringInfo s, const char *key, const char *value);
-extern void neural_json_number(StringInfo s, const char *key, double value);
-extern void neural_json_list(StringInfo s, const char *key, List *texts);
+extern void neural_append_key(StringInfo s, const char *key);
+extern void neural_append_text(StringInfo s, const char *key,
+							   const char *value);
+extern void neural_append_number(StringInfo s, const char *key, double value);
+extern void neural_append_list(StringInfo s, const char *key, List *texts);
 extern Jsonb *neural_json_parse(const char *text);
 
 /* History as a JSON array. */

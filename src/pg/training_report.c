@@ -125,15 +125,15 @@ write_metrics(NeuralTraining *t)
 		neural_check(metric->value(&args, t->arena, &value, &err), &err);
 		if (metric == t->metric)
 			t->value = value;
-		neural_json_number(&each, metric->named.name, value);
+		neural_append_number(&each, metric->named.name, value);
 	}
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
-	neural_json_number(&s, "loss", best->loss);
-	neural_json_number(&s, "validation_loss",
-					   t->validation_rows > 0 ? j.loss : NAN);
-	neural_json_text(&s, "metric", t->metric->named.name);
-	neural_json_number(&s, "value", t->value);
+	neural_append_number(&s, "loss", best->loss);
+	neural_append_number(&s, "validation_loss",
+						 t->validation_rows > 0 ? j.loss : NAN);
+	neural_append_text(&s, "metric", t->metric->named.name);
+	neural_append_number(&s, "value", t->value);
 	appendStringInfo(&s, ", %s}", each.data);
 	t->loss_value = t->validation_rows > 0 ? j.loss : best->loss;
 	t->metrics = s.data;
@@ -155,12 +155,12 @@ neural_training_history(const NeuralTraining *t)
 		const NeuralEpoch *e = &t->history[i];
 
 		appendStringInfoString(&s, i > 0 ? ", {" : "{");
-		neural_json_number(&s, "epoch", i + 1);
-		neural_json_number(&s, "loss", e->loss);
-		neural_json_number(&s, "validation_loss", e->validation_loss);
-		neural_json_number(&s, "metric", e->metric);
-		neural_json_number(&s, "learning_rate", e->rate);
-		neural_json_number(&s, "seconds", e->seconds);
+		neural_append_number(&s, "epoch", i + 1);
+		neural_append_number(&s, "loss", e->loss);
+		neural_append_number(&s, "validation_loss", e->validation_loss);
+		neural_append_number(&s, "metric", e->metric);
+		neural_append_number(&s, "learning_rate", e->rate);
+		neural_append_number(&s, "seconds", e->seconds);
 		appendStringInfoChar(&s, '}');
 	}
 	appendStringInfoChar(&s, ']');
@@ -185,50 +185,51 @@ feature_names(const NeuralTraining *t)
 static void
 write_settings(const NeuralTraining *t, StringInfo s)
 {
-	neural_json_text(s, "data", t->source->text);
-	neural_json_list(s, "targets", t->options->targets);
+	neural_append_text(s, "data", t->source->text);
+	neural_append_list(s, "targets", t->options->targets);
 	if (t->ntargets == 1)
-		neural_json_text(s, "target", t->targets[0].name);
-	neural_json_list(s, "features", feature_names(t));
-	neural_json_text(s, "task", task_names[t->task]);
-	neural_json_text(s, "layers", server(t->graph->text));
-	neural_json_text(s, "loss", server(t->loss->text));
-	neural_json_text(s, "optimizer", server(t->optimizer->text));
-	neural_json_text(s, "schedule",
-					 t->schedule ? server(t->schedule->text) : NULL);
-	neural_json_number(s, "learning_rate", t->learning_rate);
-	neural_json_number(s, "epochs", t->nhistory);
-	neural_json_number(s, "planned_epochs", t->plan.epochs);
-	neural_json_number(s, "best_epoch", t->best_epoch);
-	neural_json_number(s, "batch_size", t->plan.batch_rows);
-	neural_json_text(s, "validation",
-					 t->options->validation ? t->options->validation : "auto");
-	neural_json_number(s, "seed", (double) t->options->seed);
-	neural_json_text(s, "device", t->device->name);
-	neural_json_number(s, "threads", t->threads);
-	neural_json_number(s, "rows", (double) t->training_rows);
-	neural_json_number(s, "validation_rows", (double) t->validation_rows);
-	neural_json_number(s, "parameters", (double) t->graph->nparams);
-	neural_json_text(s, "library", NEURAL_VERSION);
+		neural_append_text(s, "target", t->targets[0].name);
+	neural_append_list(s, "features", feature_names(t));
+	neural_append_text(s, "task", task_names[t->task]);
+	neural_append_text(s, "layers", server(t->graph->text));
+	neural_append_text(s, "loss", server(t->loss->text));
+	neural_append_text(s, "optimizer", server(t->optimizer->text));
+	neural_append_text(s, "schedule",
+					   t->schedule ? server(t->schedule->text) : NULL);
+	neural_append_number(s, "learning_rate", t->learning_rate);
+	neural_append_number(s, "epochs", t->nhistory);
+	neural_append_number(s, "planned_epochs", t->plan.epochs);
+	neural_append_number(s, "best_epoch", t->best_epoch);
+	neural_append_number(s, "batch_size", t->plan.batch_rows);
+	neural_append_text(s, "validation",
+					   t->options->validation ? t->options->validation
+											  : "auto");
+	neural_append_number(s, "seed", (double) t->options->seed);
+	neural_append_text(s, "device", t->device->name);
+	neural_append_number(s, "threads", t->threads);
+	neural_append_number(s, "rows", (double) t->training_rows);
+	neural_append_number(s, "validation_rows", (double) t->validation_rows);
+	neural_append_number(s, "parameters", (double) t->graph->nparams);
+	neural_append_text(s, "library", NEURAL_VERSION);
 }
 
 /* What was asked for, so that it can be asked for again. */
 static void
 write_request(const NeuralTraining *t, StringInfo s)
 {
-	neural_json_key(s, "options");
+	neural_append_key(s, "options");
 	if (t->options->object != NULL)
 		appendStringInfoString(s,
 							   JsonbToCString(NULL, &t->options->object->root,
 											  VARSIZE(t->options->object)));
 	else
 		appendStringInfoString(s, "null");
-	neural_json_key(s, "arguments");
+	neural_append_key(s, "arguments");
 	appendStringInfoString(s, t->options->arguments ? t->options->arguments
 													: "null");
-	neural_json_text(s, "search_path",
-					 GetConfigOption("search_path", false, false));
-	neural_json_number(s, "seconds", t->seconds);
+	neural_append_text(s, "search_path",
+					   GetConfigOption("search_path", false, false));
+	neural_append_number(s, "seconds", t->seconds);
 }
 
 void
