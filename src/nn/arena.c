@@ -30,7 +30,7 @@ struct nn_arena
 	nn_allocator from;
 	block *blocks; /* the first is the current one */
 	size_t next_size;
-	size_t total;
+	size_t total, most;
 };
 
 nn_arena *
@@ -47,6 +47,7 @@ nn_arena_create(const nn_allocator *from, nn_error *err)
 	arena->blocks = NULL;
 	arena->next_size = SMALLEST_BLOCK;
 	arena->total = sizeof(nn_arena);
+	arena->most = SIZE_MAX;
 	return arena;
 }
 
@@ -80,15 +81,35 @@ nn_arena_size(const nn_arena *arena)
 	return arena->total;
 }
 
+void
+nn_arena_limit(nn_arena *arena, size_t most)
+{
+	arena->most = most;
+}
+
 static block *
-add_block(nn_arena *arena, size_t size)
+add_block(nn_arena *arena, size_t size, nn_error *err)
 {
 	bool own = size > arena->next_size / 2;
 	size_t bytes = own ? size : arena->next_size;
-	block *b = arena->from.alloc(arena->from.self, sizeof(block) + bytes);
+	block *b;
 
-	if (b == NULL)
+	if (arena->total > arena->most ||
+		sizeof(block) + bytes > arena->most - arena->total)
+	{
+		nn_fail(err, NN_LIMIT, "more memory is needed than allowed");
+		nn_detail(err, "%zu bytes are in use, %zu more are needed, and %zu "
+					   "are allowed.",
+				  arena->total, size, arena->most);
 		return NULL;
+	}
+	b = arena->from.alloc(arena->from.self, sizeof(block) + bytes);
+	if (b == NULL)
+	{
+		nn_fail(err, NN_NOMEM, "out of memory");
+		nn_detail(err, "Failed on request of size %zu.", size);
+		return NULL;
+	}
 	b->size = bytes;
 	b->used = 0;
 	arena->total += sizeof(block) + bytes;
@@ -123,15 +144,15 @@ take(nn_arena *arena, size_t size, size_t align, nn_error *err)
 	char *p;
 
 	if (size > SIZE_MAX / 2)
-		b = NULL;
-	else if (b == NULL || b->size - b->used < align + size)
-		b = add_block(arena, align + size);
-	if (b == NULL)
 	{
 		nn_fail(err, NN_NOMEM, "out of memory");
 		nn_detail(err, "Failed on request of size %zu.", size);
 		return NULL;
 	}
+	if (b == NULL || b->size - b->used < align + size)
+		b = add_block(arena, align + size, err);
+	if (b == NULL)
+		return NULL;
 	b->used += padding(b, align);
 	p = (char *) (b + 1) + b->used;
 	b->used += size;

@@ -30,6 +30,10 @@ extern nn_arena *nn_arena_create_scratch(const nn_arena *like, nn_error *err);
 /* Bytes taken from the allocator so far. */
 extern size_t nn_arena_size(const nn_arena *arena);
 
+/* From now on take at most so many bytes in all; SIZE_MAX: no limit.  What
+ * does not fit fails with NN_LIMIT.  For work on what is not trusted. */
+extern void nn_arena_limit(nn_arena *arena, size_t most);
+
 /* Zeroed and aligned to NN_ALIGN; NULL and *err when memory is out. */
 #define NN_ALIGN 64
 extern void *nn_alloc(nn_arena *arena, size_t size, nn_error *err);

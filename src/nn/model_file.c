@@ -180,27 +180,6 @@ nn_model_check_header(const void *bytes, size_t n, nn_error *err)
 	return true;
 }
 
-/* What reading a model needs to know besides the bytes. */
-typedef struct loading
-{
-	nn_model *m;
-	nn_arena *arena;
-	size_t before, limit; /* of the arena's size; limit 0: none */
-} loading;
-
-/* Refuse what would take too much, before it is taken. */
-static bool
-fits(const loading *l, size_t more, nn_error *err)
-{
-	size_t needed = nn_arena_size(l->arena) - l->before + more;
-
-	if (l->limit == 0 || needed <= l->limit)
-		return true;
-	nn_fail(err, NN_LIMIT, "model is too large to be loaded");
-	return nn_detail(err, "It needs %zu bytes of memory, but may take %zu.",
-					 needed, l->limit);
-}
-
 static bool
 bad_targets(nn_error *err)
 {
@@ -254,9 +233,8 @@ target_fits(nn_task task, const nn_target *t)
 }
 
 static bool
-read_targets(loading *l, nn_reader *r, nn_error *err)
+read_targets(nn_model *m, nn_reader *r, nn_error *err)
 {
-	nn_model *m = l->m;
 	uint8_t task;
 	uint32_t ntargets;
 
@@ -268,11 +246,11 @@ read_targets(loading *l, nn_reader *r, nn_error *err)
 		return bad_targets(err);
 	m->task = task;
 	m->ntargets = (int) ntargets;
-	m->targets = nn_alloc_array(l->arena, ntargets, sizeof(nn_target), err);
+	m->targets = nn_alloc_array(m->arena, ntargets, sizeof(nn_target), err);
 	if (m->targets == NULL)
 		return false;
 	for (uint32_t i = 0; i < ntargets; i++)
-		if (!read_target(&m->targets[i], l->arena, r, err))
+		if (!read_target(&m->targets[i], m->arena, r, err))
 			return false;
 	for (int i = 0; i < m->ntargets; i++)
 		if (!target_fits(m->task, &m->targets[i]))
@@ -282,14 +260,13 @@ read_targets(loading *l, nn_reader *r, nn_error *err)
 }
 
 static bool
-read_loss(loading *l, nn_reader *r, nn_error *err)
+read_loss(nn_model *m, nn_reader *r, nn_error *err)
 {
-	nn_model *m = l->m;
 	const char *text;
 
-	if (!nn_read_text(r, l->arena, &text, NULL, err))
+	if (!nn_read_text(r, m->arena, &text, NULL, err))
 		return false;
-	m->loss = nn_loss_parse(l->arena, text, err);
+	m->loss = nn_loss_parse(m->arena, text, err);
 	if (m->loss == NULL)
 		return false;
 	if ((m->loss->ops->tasks & 1u << m->task) == 0 ||
@@ -301,9 +278,8 @@ read_loss(loading *l, nn_reader *r, nn_error *err)
 }
 
 static bool
-read_network(loading *l, nn_reader *r, nn_error *err)
+read_network(nn_model *m, nn_reader *r, nn_error *err)
 {
-	nn_model *m = l->m;
 	nn_network *network = &m->networks[m->nnetworks];
 	const char *text;
 	uint64_t count;
@@ -313,10 +289,10 @@ read_network(loading *l, nn_reader *r, nn_error *err)
 		return nn_fail(err, NN_CORRUPT,
 					   "model is damaged: it has more than %d networks",
 					   NN_MAX_NETWORKS);
-	if (!nn_read_text(r, l->arena, &text, NULL, err) ||
+	if (!nn_read_text(r, m->arena, &text, NULL, err) ||
 		!nn_read_u64(r, &count, err))
 		return false;
-	network->graph = nn_graph_build(l->arena, text, &m->features->layout, err);
+	network->graph = nn_graph_build(m->arena, text, &m->features->layout, err);
 	if (network->graph == NULL)
 		return false;
 	if (count != network->graph->nparams || r->left / 4 < count)
@@ -328,9 +304,7 @@ read_network(loading *l, nn_reader *r, nn_error *err)
 		return nn_fail(err, NN_CORRUPT,
 					   "model is damaged: a network has %d outputs",
 					   network->graph->outputs);
-	if (!fits(l, (size_t) count * sizeof(nn_real), err))
-		return false;
-	params = nn_alloc_array(l->arena, count + 1, sizeof(nn_real), err);
+	params = nn_alloc_array(m->arena, count + 1, sizeof(nn_real), err);
 	if (params == NULL || !nn_read_reals(r, params, count, err))
 		return false;
 	network->params = params;
@@ -339,25 +313,23 @@ read_network(loading *l, nn_reader *r, nn_error *err)
 }
 
 static bool
-read_content(loading *l, int section, nn_reader *r, nn_error *err)
+read_content(nn_model *m, int section, nn_reader *r, nn_error *err)
 {
-	nn_model *m = l->m;
-
 	switch (section)
 	{
 		case SECTION_FEATURES:
-			m->features = nn_features_load(l->arena, r, err);
+			m->features = nn_features_load(m->arena, r, err);
 			return m->features != NULL;
 		case SECTION_TARGETS:
-			return read_targets(l, r, err);
+			return read_targets(m, r, err);
 		case SECTION_LOSS:
-			return read_loss(l, r, err);
+			return read_loss(m, r, err);
 		case SECTION_TIME_ZONE:
-			return nn_read_text(r, l->arena, &m->time_zone, NULL, err);
+			return nn_read_text(r, m->arena, &m->time_zone, NULL, err);
 		case SECTION_NETWORK:
-			return read_network(l, r, err);
+			return read_network(m, r, err);
 		default:
-			return nn_read_text(r, l->arena, &m->description, NULL, err);
+			return nn_read_text(r, m->arena, &m->description, NULL, err);
 	}
 }
 
@@ -376,7 +348,7 @@ find_section(const char tag[4])
  * have been, or be optional.
  */
 static bool
-read_section(loading *l, const char tag[4], nn_reader *r, int *next,
+read_section(nn_model *m, const char tag[4], nn_reader *r, int *next,
 			 nn_error *err)
 {
 	int section = find_section(tag);
@@ -391,7 +363,7 @@ read_section(loading *l, const char tag[4], nn_reader *r, int *next,
 	}
 	for (int i = *next; i < section; i++)
 		if (i != SECTION_TIME_ZONE &&
-			!(i == SECTION_NETWORK && l->m->nnetworks > 0))
+			!(i == SECTION_NETWORK && m->nnetworks > 0))
 			return nn_fail(err, NN_CORRUPT,
 						   "model is damaged: section %s is missing",
 						   section_tags[i]);
@@ -400,14 +372,14 @@ read_section(loading *l, const char tag[4], nn_reader *r, int *next,
 					   "model is damaged: section %s is out of place",
 					   section_tags[section]);
 	r->what = section_tags[section];
-	if (!read_content(l, section, r, err))
+	if (!read_content(m, section, r, err))
 		return false;
 	if (r->left > 0)
 		return nn_fail(err, NN_CORRUPT,
 					   "model is damaged: section %s is too long",
 					   section_tags[section]);
 	*next = section == SECTION_NETWORK ? section : section + 1;
-	return fits(l, 0, err);
+	return true;
 }
 
 /*
@@ -436,41 +408,53 @@ classify_failure(nn_error *err)
 	}
 }
 
-nn_model *
-nn_model_read(nn_arena *arena, const void *bytes, size_t n, nn_crc32c crc32c,
-			  size_t max_memory, nn_error *err)
+/* All sections into a new model. */
+static nn_model *
+read_model(nn_arena *arena, nn_reader *all, nn_error *err)
 {
-	nn_reader all = {.left = n, .crc32c = crc32c, .what = "the model"};
+	nn_model *m = nn_alloc(arena, sizeof(*m), err);
 	nn_reader content;
-	loading l = {
-		.arena = arena, .before = nn_arena_size(arena), .limit = max_memory};
 	char tag[4];
 	int next = SECTION_FEATURES;
 
-	if (!nn_model_check_header(bytes, n, err) || !fits(&l, n, err))
+	if (m == NULL)
 		return NULL;
-	l.m = nn_alloc(arena, sizeof(*l.m), err);
-	if (l.m == NULL)
-		return NULL;
-	l.m->arena = arena;
-	l.m->networks =
+	m->arena = arena;
+	m->networks =
 		nn_alloc_array(arena, NN_MAX_NETWORKS, sizeof(nn_network), err);
-	if (l.m->networks == NULL)
+	if (m->networks == NULL)
 		return NULL;
-	all.bytes = (const unsigned char *) bytes + NN_MODEL_HEADER;
-	all.left = n - NN_MODEL_HEADER;
-	while (nn_read_section(&all, tag, &content, err))
-		if (!read_section(&l, tag, &content, &next, err))
+	while (nn_read_section(all, tag, &content, err))
+		if (!read_section(m, tag, &content, &next, err))
 		{
 			classify_failure(err);
 			return NULL;
 		}
 	if (err->code != NN_OK)
 		return NULL;
-	if (l.m->nnetworks == 0)
+	if (m->nnetworks == 0)
 	{
 		nn_fail(err, NN_CORRUPT, "model is damaged: it has no network");
 		return NULL;
 	}
-	return l.m;
+	return m;
+}
+
+nn_model *
+nn_model_read(nn_arena *arena, const void *bytes, size_t n, nn_crc32c crc32c,
+			  size_t max_memory, nn_error *err)
+{
+	nn_reader all = {.crc32c = crc32c, .what = "the model"};
+	size_t before = nn_arena_size(arena);
+	nn_model *m;
+
+	if (!nn_model_check_header(bytes, n, err))
+		return NULL;
+	all.bytes = (const unsigned char *) bytes + NN_MODEL_HEADER;
+	all.left = n - NN_MODEL_HEADER;
+	if (max_memory > 0 && max_memory < SIZE_MAX - before)
+		nn_arena_limit(arena, before + max_memory);
+	m = read_model(arena, &all, err);
+	nn_arena_limit(arena, SIZE_MAX);
+	return m;
 }
