@@ -297,8 +297,8 @@ bool
 nn_read_text(nn_reader *r, nn_arena *arena, const char **s, int *len,
 			 nn_error *err)
 {
-	const char *text;
-	int n;
+	const char *text = NULL;
+	int n = 0;
 
 	if (!nn_read_text_in_place(r, &text, &n, err))
 		return false;

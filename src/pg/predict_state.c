@@ -88,11 +88,30 @@ forget_model(NeuralPredictState *s)
 	MemoryContextReset(s->model_context);
 }
 
+/* Is this the value of the model at hand?  Only its header is read. */
+static bool
+is_model(const NeuralPredictState *s, Datum value)
+{
+	struct varlena *head;
+	bool same;
+
+	if (!s->found)
+		return false;
+	head = (struct varlena *) PG_DETOAST_DATUM_SLICE(value, 0, NN_MODEL_HEADER);
+	same = VARSIZE_ANY_EXHDR(head) == NN_MODEL_HEADER &&
+		   memcmp(VARDATA_ANY(head) + NN_MODEL_DIGEST_AT, s->loaded->digest,
+				  NN_MODEL_DIGEST_SIZE) == 0;
+	pfree(head);
+	return same;
+}
+
 static void
 use_model(NeuralPredictState *s, Datum value)
 {
 	MemoryContext old;
 
+	if (is_model(s, value))
+		return;
 	forget_model(s);
 	s->loaded = neural_model_load(value, s->model_context);
 	s->model = s->loaded->model;
@@ -113,6 +132,9 @@ neural_predict_by_table(NeuralPredictState *s, Oid relid, int version)
 	if (likely(s->found && s->relid == relid && s->version == version &&
 			   same_moment(&s->moment, &now)))
 		return;
+	/* what fails from here on must not leave a moment that passed */
+	s->relid = InvalidOid;
+	s->row_unchecked = true;
 	use_model(s, neural_model_fetch(relid, version, NULL));
 	s->relid = relid;
 	s->version = version;
@@ -132,18 +154,17 @@ neural_predict_by_value(NeuralPredictState *s, Datum value)
 
 	get_moment(&now);
 	if (VARATT_IS_EXTERNAL_ONDISK(v))
-	{
 		VARATT_EXTERNAL_GET_POINTER(pointer, v);
-		if (s->found && s->toast_value == pointer.va_valueid &&
-			s->toast_relid == pointer.va_toastrelid &&
-			same_moment(&s->moment, &now))
+	if (likely(same_moment(&s->moment, &now)))
+	{
+		if (s->found && pointer.va_valueid != InvalidOid &&
+			pointer.va_valueid == s->toast_value &&
+			pointer.va_toastrelid == s->toast_relid)
 			return;
 	}
-	else if (s->found && !VARATT_IS_EXTENDED(v) &&
-			 VARSIZE_ANY_EXHDR(v) >= NN_MODEL_HEADER &&
-			 memcmp(VARDATA_ANY(v) + NN_MODEL_DIGEST_AT, s->loaded->digest,
-					NN_MODEL_DIGEST_SIZE) == 0)
-		return;
+	else
+		s->row_unchecked = true;
+	s->toast_value = InvalidOid;
 	use_model(s, value);
 	s->toast_relid = pointer.va_toastrelid;
 	s->toast_value = pointer.va_valueid;
@@ -218,25 +239,6 @@ by_position(TupleDesc desc, const nn_features *f)
 			 errdetail("The columns of the model are: %s.", column_list(f))));
 }
 
-/*
- * The descriptor up to the last column of use, so that no more is deformed.
- * Columns added with a default may be missing from old rows; only the whole
- * descriptor knows what they are.
- */
-static TupleDesc
-leading_columns(TupleDesc desc, int natts)
-{
-	TupleDesc part;
-
-	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->atthasmissing)
-			return desc;
-	part = CreateTemplateTupleDesc(natts);
-	for (int i = 1; i <= natts; i++)
-		TupleDescCopyEntry(part, i, desc, i);
-	return part;
-}
-
 static void
 make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 {
@@ -250,13 +252,16 @@ make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 	desc = lookup_rowtype_tupdesc_copy(type, typmod);
 	s->reader = neural_row_reader(f, desc, by_position(desc, f), false,
 								  s->model->time_zone);
-	s->desc = leading_columns(desc, neural_row_reader_last(s->reader));
 	s->values = palloc0(sizeof(Datum) * desc->natts);
 	s->nulls = palloc0(sizeof(bool) * desc->natts);
+	/* our own copy: columns after the last of use are not deformed */
+	desc->natts = neural_row_reader_last(s->reader);
+	s->desc = desc;
 	MemoryContextSwitchTo(old);
 	s->row_type = type;
 	s->row_typmod = typmod;
 	s->row_identifier = assign_record_type_identifier(type, typmod);
+	s->row_unchecked = false;
 }
 
 void
@@ -270,22 +275,12 @@ neural_predict_read_row(NeuralPredictState *s, Datum row)
 	/* the type may have been altered, but not within a moment */
 	if (unlikely(s->reader == NULL || s->row_type != type ||
 				 s->row_typmod != typmod))
-	{
 		make_reader(s, type, typmod);
-		get_moment(&s->row_moment);
-	}
-	else
+	else if (unlikely(s->row_unchecked))
 	{
-		NeuralMoment now;
-
-		get_moment(&now);
-		if (unlikely(!same_moment(&s->row_moment, &now)))
-		{
-			if (s->row_identifier !=
-				assign_record_type_identifier(type, typmod))
-				make_reader(s, type, typmod);
-			s->row_moment = now;
-		}
+		if (s->row_identifier != assign_record_type_identifier(type, typmod))
+			make_reader(s, type, typmod);
+		s->row_unchecked = false;
 	}
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);

@@ -64,9 +64,9 @@ struct NeuralPredictState
 	MemoryContext row_context;
 	Oid row_type;
 	int32 row_typmod;
-	NeuralMoment row_moment;
 	uint64 row_identifier;
-	TupleDesc desc; /* as far as it must be deformed */
+	bool row_unchecked; /* since the last moment */
+	TupleDesc desc;		/* as far as it must be deformed */
 	NeuralRowReader *reader;
 	Datum *values;
 	bool *nulls;
