@@ -29,7 +29,7 @@ quietly()
 	local log="$work/step.log"
 
 	if ! "$@" >"$log" 2>&1 </dev/null; then
-		tail -n 100 "$log" >&2
+		tail -n 40 "$log" >&2
 		die "failed: $*"
 	fi
 }
@@ -138,15 +138,15 @@ build()
 
 	version=$("$PG_CONFIG" --version)
 	if [ "$(cat "$root/build/pg_version" 2>/dev/null)" != "$version" ]; then
-		quietly make -C "$root" PG_CONFIG="$PG_CONFIG" clean
+		quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" clean
 		mkdir -p "$root/build"
 		printf '%s\n' "$version" >"$root/build/pg_version"
 	fi
-	quietly make -C "$root" PG_CONFIG="$PG_CONFIG" -j"$(nproc)" all
+	quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" -j"$(nproc)" all
 	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
-		quietly make -C "$root" PG_CONFIG="$PG_CONFIG" install
+		quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" install
 	else
-		as_root make -C "$root" PG_CONFIG="$PG_CONFIG" install >"$work/step.log" 2>&1 || {
+		as_root make -s -C "$root" PG_CONFIG="$PG_CONFIG" install >"$work/step.log" 2>&1 || {
 			tail -n 20 "$work/step.log" >&2
 			die "could not install the extension into $("$PG_CONFIG" --pkglibdir); run this as root or with sudo"
 		}
