@@ -111,6 +111,21 @@ nn_column_take_moments(nn_column *c, const nn_moments *m)
 	c->max = m->count > 0 ? m->max : 0;
 }
 
+/* What stands for NULL, before scaling. */
+static double
+imputed(const number_conf *conf, nn_moments *m)
+{
+	switch (conf->impute)
+	{
+		case IMPUTE_MEDIAN:
+			return nn_quantile(m->sample, m->nsample, 0.5);
+		case IMPUTE_ZERO:
+			return 0;
+		default:
+			return m->mean;
+	}
+}
+
 static bool
 number_finish(nn_column *c, nn_arena *arena, nn_error *err)
 {
@@ -126,10 +141,7 @@ number_finish(nn_column *c, nn_arena *arena, nn_error *err)
 		conf->indicator && m->nulls > 0 && m->nulls < c->rows;
 	if (c->width[NN_SECTION_NUMBER] != 0)
 	{
-		double fill = conf->impute == IMPUTE_MEAN ? m->mean
-					  : conf->impute == IMPUTE_ZERO
-						  ? 0
-						  : nn_quantile(m->sample, m->nsample, 0.5);
+		double fill = imputed(conf, m);
 
 		l->fill = nn_scale_value(&l->scale, isnan(fill) ? 0 : fill);
 	}
