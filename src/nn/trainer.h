@@ -21,8 +21,7 @@ typedef struct member
 	bool opened;
 	nn_exec *exec;
 	void *memory; /* device memory of the next three */
-	double *sums; /* of the loss, since last asked; of the penalty and the
-					* squares of a segment, which come after it */
+	double *sums; /* see below */
 	nn_real *y;	  /* targets of its share of the batch */
 	nn_real *weight;
 	double *norm;	 /* host memory: squares of its slice, by segment */
@@ -32,12 +31,13 @@ typedef struct member
 	nn_error error;
 } member;
 
+/* What a member adds up. */
 enum
 {
-	SUM_LOSS,
-	SUM_PENALTY,
-	SUM_SQUARES,
-	SUMS = 8
+	SUM_LOSS,	 /* since last asked for */
+	SUM_PENALTY, /* nobody asks, but the kernel that adds its slope gives it */
+	SUM_SQUARES, /* of a segment of the gradient */
+	SUMS
 };
 
 struct nn_trainer

@@ -435,6 +435,27 @@ device_failure(void)
 	nn_trainer_release(t);
 }
 
+/* A network without parameters does nothing, and does it well. */
+static void
+nothing_to_learn(void)
+{
+	nn_trainer_conf conf = make_conf("adam(clipnorm = 1)", 16, 2);
+	nn_batch b = batch_of(16);
+	nn_real out[16 * WIDTH];
+	nn_trainer *t;
+	double loss = NAN;
+
+	conf.target_width = WIDTH;
+	b.y = x;
+	t = make_trainer(arena, "identity", &conf, nn_cpu_ops(-1));
+	check(t != NULL && nn_trainer_step(t, &b, 0.1, &err) &&
+			  nn_trainer_sync(t, &loss, &err) && loss == 0 &&
+			  nn_trainer_predict(t, &b, out, &err) &&
+			  memcmp(out, x, sizeof(out)) == 0,
+		  "nothing to learn: loss %g, %s", loss, err.message);
+	nn_trainer_release(t);
+}
+
 /* Denormal numbers would make steps slow; the host program keeps them. */
 static void
 denormals(void)
@@ -476,6 +497,7 @@ main(void)
 	memory();
 	out_of_memory();
 	device_failure();
+	nothing_to_learn();
 	denormals();
 	nn_arena_destroy(arena);
 	return check_failed;
