@@ -86,6 +86,33 @@ live_columns(TupleDesc desc, int *map)
 }
 
 static void
+not_one_select(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("data must be the name of a table or view, or one SELECT "
+					"statement")));
+}
+
+/* Whether there are words, as in a statement, outside of quotes. */
+static bool
+has_words(const char *s)
+{
+	bool quoted = false;
+
+	while (isspace((unsigned char) *s))
+		s++;
+	for (; *s != '\0'; s++)
+	{
+		if (*s == '"')
+			quoted = !quoted;
+		else if (!quoted && isspace((unsigned char) *s))
+			return strspn(s, " \t\r\n") < strlen(s);
+	}
+	return false;
+}
+
+static void
 open_relation(NeuralSource *s)
 {
 	RangeVar *name = makeRangeVarFromNameList(neural_name_list(s->text));
@@ -123,15 +150,6 @@ open_relation(NeuralSource *s)
 		get_namespace_name(RelationGetNamespace(rel)),
 		RelationGetRelationName(rel));
 	relation_close(rel, NoLock); /* keep the lock */
-}
-
-static void
-not_one_select(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("data must be the name of a table or view, or one SELECT "
-					"statement")));
 }
 
 static void
@@ -206,6 +224,8 @@ neural_source_open(const char *data)
 	s->text = pstrdup(data);
 	if (looks_like_query(data))
 		open_query(s);
+	else if (has_words(data))
+		not_one_select();
 	else
 		open_relation(s);
 	if (s->desc->natts == 0)
@@ -292,7 +312,7 @@ init_receiver(RowReceiver *r, NeuralRowCallback row, void *arg)
 	r->pub.rStartup = receiver_startup;
 	r->pub.rShutdown = receiver_nothing;
 	r->pub.rDestroy = receiver_nothing;
-	r->pub.mydest = DestNone;
+	r->pub.mydest = DestTuplestore;
 	r->row = row;
 	r->arg = arg;
 	r->context = AllocSetContextCreate(CurrentMemoryContext, "neural row",
@@ -366,8 +386,10 @@ run_query(const NeuralSource *s, const char *sql, DestReceiver *dest)
 	memset(&options, 0, sizeof(options));
 	options.read_only = true;
 	options.dest = dest;
-	if (SPI_execute_plan_extended(plan, &options) != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan_extended failed");
+	/* SPI_OK_UTILITY, as the rows do not go to SPI */
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s",
+			 SPI_result_code_string(SPI_result));
 	AtEOXact_GUC(true, nest_level);
 }
 

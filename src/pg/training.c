@@ -65,6 +65,7 @@ neural_training_run(const NeuralSource *source,
 		options->layers == NULL || pg_strcasecmp(options->layers, "auto") == 0;
 	INSTR_TIME_SET_CURRENT(t->started);
 
+	neural_training_check(t);
 	phase(t, "reading");
 	neural_training_read(t);
 	phase(t, "encoding");

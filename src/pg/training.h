@@ -2,6 +2,7 @@
  * training.h
  *	  One training: its phases, and what they hand on.
  *
+ *	check		what can be refused before reading (training_plan.c)
  *	read		rows become records (training_read.c); targets.c and split.c
  *				know of their own slots in them
  *	encode		encoders learn from the training rows, records become numbers
@@ -161,6 +162,7 @@ extern NeuralTraining *neural_training_run(const NeuralSource *source,
 										   const NeuralTrainOptions *options,
 										   const char *name, int elevel);
 
+extern void neural_training_check(NeuralTraining *t);
 extern void neural_training_read(NeuralTraining *t);
 extern void neural_training_plan(NeuralTraining *t);
 extern void neural_training_encode(NeuralTraining *t);

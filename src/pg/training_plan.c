@@ -70,10 +70,6 @@ drop_columns(NeuralTraining *t)
 							 c->dropped ? c->dropped : "it says nothing");
 	}
 	f->ncolumns = kept;
-	if (kept == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("no column has anything to learn from"),
-						errdetail("Left out: %s.", dropped.data)));
 	if (dropped.len > 0)
 		ereport(t->elevel,
 				(errmsg("columns that are left out: %s", dropped.data)));
@@ -223,6 +219,42 @@ choose_device(NeuralTraining *t)
 	t->threads = t->options->threads > 0
 					 ? Min(t->options->threads, neural_threads())
 					 : neural_threads();
+}
+
+/*
+ * What can be found wrong before the rows are read: names that do not exist,
+ * text that does not parse.  The results are thrown away, as what they mean
+ * may depend on the task.
+ */
+void
+neural_training_check(NeuralTraining *t)
+{
+	const NeuralTrainOptions *o = t->options;
+	nn_error err;
+
+	choose_device(t);
+	if (o->loss != NULL)
+		neural_check(nn_loss_parse(t->arena, utf8(o->loss), &err), &err);
+	if (o->optimizer != NULL)
+		neural_check(nn_optimizer_parse(t->arena, utf8(o->optimizer), &err),
+					 &err);
+	if (o->schedule != NULL && pg_strcasecmp(o->schedule, "none") != 0)
+		neural_check(nn_schedule_parse(t->arena, utf8(o->schedule), &err),
+					 &err);
+	if (o->metric != NULL)
+		neural_check(nn_named_find("metric", (const void *const *) nn_metrics,
+								   utf8(o->metric), &err),
+					 &err);
+	if (!t->automatic)
+	{
+		nn_item_list *items = nn_text_parse(t->arena, utf8(o->layers), &err);
+
+		neural_check(items, &err);
+		for (int i = 0; i < items->count; i++)
+			neural_check(nn_named_find("layer", (const void *const *) nn_layers,
+									   items->items[i].name, &err),
+						 &err);
+	}
 }
 
 /*
@@ -394,7 +426,6 @@ neural_training_plan(NeuralTraining *t)
 	choose_loss(t);
 	choose_optimizer(t);
 	choose_metric(t);
-	choose_device(t);
 	neural_targets_scale(t);
 	weigh_classes(t);
 	learn_encoders(t);

@@ -207,7 +207,7 @@ write_settings(const NeuralTraining *t, StringInfo s)
 	neural_append_number(s, "seed", (double) t->options->seed);
 	neural_append_text(s, "device", t->device->name);
 	neural_append_number(s, "threads", t->threads);
-	neural_append_number(s, "rows", (double) t->training_rows);
+	neural_append_number(s, "rows", (double) t->rows);
 	neural_append_number(s, "validation_rows", (double) t->validation_rows);
 	neural_append_number(s, "parameters", (double) t->graph->nparams);
 	neural_append_text(s, "library", NEURAL_VERSION);
