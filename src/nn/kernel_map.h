@@ -158,33 +158,69 @@ k_multiply(nn_device *d, size_t n, const nn_real *a, const nn_real *b,
 }
 
 /*
- * An element is kept where its uniform number is at least rate; compared as
- * whole numbers, which gives the same answer and vector code.
+ * drop[i]: whether the uniform number of element first + i is below limit /
+ * 2^53.  This is nn_random_bits in words of 32 bits, of which a vector has
+ * twice as many; the upper half of the counter is the same for all.
  */
+static void
+draw(nn_key key, uint64_t first, int n, uint64_t limit, uint32_t *drop)
+{
+	uint32_t begin = (uint32_t) first, top = (uint32_t) (first >> 32);
+	uint32_t high = (uint32_t) (limit >> 21), low = limit & 0x1fffff;
+
+	if (begin > UINT32_MAX - (uint32_t) n)
+	{
+		for (int i = 0; i < n; i++)
+			drop[i] = (nn_random_bits(key, first + i) >> 11) < limit;
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t lo = begin + (uint32_t) i, hi = top, k = key.word;
+
+		for (int round = 0; round < 10; round++)
+		{
+			uint32_t upper = (uint32_t) (((uint64_t) 0xD256D193u * lo) >> 32);
+
+			hi ^= upper ^ k;
+			k += 0x9E3779B9u;
+			upper = lo;
+			lo = hi;
+			hi = 0xD256D193u * upper;
+		}
+		drop[i] = (hi < high) | ((hi == high) & (lo >> 11 < low));
+	}
+}
+
+/* An element is kept where its uniform number is at least rate. */
 static void
 k_dropout(nn_device *d, size_t n, double rate, nn_key key, uint64_t first,
 		  const nn_real *x, nn_real beta, nn_real *y)
 {
 	uint64_t limit = (uint64_t) ceil(rate * 0x1p53);
 	nn_real scale = (nn_real) (1 / (1 - rate));
+	uint32_t drop[256];
 
 	(void) d;
-	if (beta == 0)
+	for (size_t done = 0; done < n; done += 256)
 	{
-		NN_ELEMENTWISE
-		for (size_t i = 0; i < n; i++)
-			y[i] = (nn_random_bits(key, first + i) >> 11) < limit
-					   ? 0
-					   : scale * x[i];
-	}
-	else
-	{
-		NN_ELEMENTWISE
-		for (size_t i = 0; i < n; i++)
-			y[i] = ((nn_random_bits(key, first + i) >> 11) < limit
-						? 0
-						: scale * x[i]) +
-				   beta * y[i];
+		int count = n - done < 256 ? (int) (n - done) : 256;
+		const nn_real *from = x + done;
+		nn_real *to = y + done;
+
+		draw(key, first + done, count, limit, drop);
+		if (beta == 0)
+		{
+			NN_ELEMENTWISE
+			for (int i = 0; i < count; i++)
+				to[i] = drop[i] ? 0 : scale * from[i];
+		}
+		else
+		{
+			NN_ELEMENTWISE
+			for (int i = 0; i < count; i++)
+				to[i] = (drop[i] ? 0 : scale * from[i]) + beta * to[i];
+		}
 	}
 }
 

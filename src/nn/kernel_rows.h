@@ -45,6 +45,29 @@ row_dot(int n, const nn_real *x, const nn_real *y)
 	return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
 }
 
+static inline nn_real
+row_max(int n, const nn_real *x)
+{
+	nn_real most[8];
+	int j;
+
+	for (int l = 0; l < 8; l++)
+		most[l] = x[l < n ? l : 0];
+	for (j = 8; j + 8 <= n; j += 8)
+	{
+		for (int l = 0; l < 8; l++)
+			most[l] = x[j + l] > most[l] ? x[j + l] : most[l];
+	}
+	for (int l = 0; j + l < n; l++)
+		most[l] = x[j + l] > most[l] ? x[j + l] : most[l];
+	for (int half = 4; half > 0; half /= 2)
+	{
+		for (int l = 0; l < half; l++)
+			most[l] = most[l + half] > most[l] ? most[l + half] : most[l];
+	}
+	return most[0];
+}
+
 static inline void
 store_sums(int n, const double *sum, nn_real beta, nn_real *s)
 {
@@ -211,30 +234,18 @@ k_copy_columns(nn_device *d, int m, int n, const nn_real *x, int xs, int xo,
 	}
 }
 
-/* exp(x - greatest) into y; returns its sum */
-static inline nn_real
-exp_row(int n, const nn_real *x, nn_real *y, nn_real *greatest)
-{
-	nn_real most = x[0];
-
-	for (int j = 1; j < n; j++)
-		most = x[j] > most ? x[j] : most;
-	NN_ELEMENTWISE
-	for (int j = 0; j < n; j++)
-		y[j] = nn_exp(x[j] - most);
-	*greatest = most;
-	return (nn_real) row_sum(n, y);
-}
-
 static void
 k_softmax(nn_device *d, int m, int n, const nn_real *x, nn_real *y)
 {
 	(void) d;
 	for (int i = 0; i < m; i++, x += n, y += n)
 	{
-		nn_real most;
-		nn_real scale = 1 / exp_row(n, x, y, &most);
+		nn_real most = row_max(n, x), scale;
 
+		NN_ELEMENTWISE
+		for (int j = 0; j < n; j++)
+			y[j] = nn_exp(x[j] - most);
+		scale = (nn_real) (1 / row_sum(n, y));
 		NN_ELEMENTWISE
 		for (int j = 0; j < n; j++)
 			y[j] *= scale;

@@ -99,26 +99,23 @@ loss_of_column(const nn_loss_args *a)
 	return total;
 }
 
-/* log of the sum of exp(x), and the greatest x */
+/* log of the sum of exp(x) */
 static double
-log_sum(int n, const nn_real *x, nn_real *most)
+log_sum(int n, const nn_real *x)
 {
-	nn_real part[COLUMNS];
+	nn_real part[COLUMNS], most = row_max(n, x);
 	double sum = 0;
 
-	*most = x[0];
-	for (int j = 1; j < n; j++)
-		*most = x[j] > *most ? x[j] : *most;
 	for (int first = 0; first < n; first += COLUMNS)
 	{
 		int count = n - first < COLUMNS ? n - first : COLUMNS;
 
 		NN_ELEMENTWISE
 		for (int j = 0; j < count; j++)
-			part[j] = nn_exp(x[first + j] - *most);
+			part[j] = nn_exp(x[first + j] - most);
 		sum += row_sum(count, part);
 	}
-	return *most + log(sum);
+	return most + log(sum);
 }
 
 /* dpred = factor (softmax - target), the target being rest everywhere but
@@ -156,9 +153,8 @@ loss_of_classes(const nn_loss_args *a)
 		double weight = a->weight ? a->weight[i] : 1, value, factor = 1, lse;
 		bool inside = a->y[i] >= 0 && a->y[i] < (nn_real) n;
 		int label = inside ? (int) a->y[i] : 0;
-		nn_real most;
 
-		lse = log_sum(n, x, &most);
+		lse = log_sum(n, x);
 		if (focal)
 		{
 			double logp = x[label] - lse;
@@ -171,8 +167,11 @@ loss_of_classes(const nn_loss_args *a)
 			factor = power - a->p[0] * power / q * exp(logp) * logp;
 		}
 		else
-			value = lse - (1 - smoothing) * x[label] -
-					smoothing / n * row_sum(n, x);
+		{
+			value = lse - (1 - smoothing) * x[label];
+			if (smoothing != 0)
+				value -= smoothing / n * row_sum(n, x);
+		}
 		total += inside ? weight * value : NAN;
 		if (a->dpred)
 			softmax_minus_target(
@@ -270,35 +269,40 @@ update_adam(const nn_optimizer_args *a, nn_real scale, nn_real limit,
 	}
 }
 
-/* Tieleman and Hinton 2012, lecture 6.5; centered: Graves 2013, arXiv
- * 1308.0850, equations 38 to 41 */
-static void
+/*
+ * Tieleman and Hinton 2012, lecture 6.5; centered: Graves 2013, arXiv
+ * 1308.0850, equations 38 to 41.  centered and moving are constants where this
+ * is expanded.
+ */
+NN_FORMULA void
 update_rmsprop(const nn_optimizer_args *a, nn_real scale, nn_real limit,
-			   nn_real keep)
+			   nn_real keep, const bool centered, const bool moving)
 {
 	nn_real rho = (nn_real) a->rho, rest = (nn_real) (1 - a->rho);
 	nn_real rate = (nn_real) a->rate, momentum = (nn_real) a->momentum;
 	nn_real epsilon = (nn_real) a->epsilon;
 	nn_real *v = a->slot[0], *velocity = a->slot[1], *mean = a->slot[2];
 	nn_real *p = a->param;
-	bool centered = a->centered, moving = a->momentum != 0;
 
+	NN_ELEMENTWISE
 	for (size_t i = 0; i < a->n; i++)
 	{
 		nn_real g = clipped(a->grad[i], scale, limit), var;
 
-		v[i] = rho * v[i] + rest * (g * g);
-		var = v[i];
+		var = rho * v[i] + rest * (g * g);
+		v[i] = var;
 		if (centered)
 		{
-			mean[i] = rho * mean[i] + rest * g;
-			var = nn_at_least(var - mean[i] * mean[i], 0);
+			nn_real average = rho * mean[i] + rest * g;
+
+			mean[i] = average;
+			var = nn_at_least(var - average * average, 0);
 		}
 		g = g / (nn_sqrt(var) + epsilon);
 		if (moving)
 		{
-			velocity[i] = momentum * velocity[i] + g;
-			g = velocity[i];
+			g = momentum * velocity[i] + g;
+			velocity[i] = g;
 		}
 		p[i] = p[i] * keep - rate * g;
 	}
@@ -339,7 +343,14 @@ k_optimizer(nn_device *d, const nn_optimizer_args *a)
 			update_adam(a, scale, limit, keep);
 			break;
 		case NN_OPTIMIZER_RMSPROP:
-			update_rmsprop(a, scale, limit, keep);
+			if (a->centered && a->momentum != 0)
+				update_rmsprop(a, scale, limit, keep, true, true);
+			else if (a->centered)
+				update_rmsprop(a, scale, limit, keep, true, false);
+			else if (a->momentum != 0)
+				update_rmsprop(a, scale, limit, keep, false, true);
+			else
+				update_rmsprop(a, scale, limit, keep, false, false);
 			break;
 		case NN_OPTIMIZER_ADAGRAD:
 			update_adagrad(a, scale, limit, keep);
