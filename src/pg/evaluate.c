@@ -39,6 +39,7 @@ typedef struct Evaluation
 	EvaluateTarget *targets;
 	int y_width;
 
+	MemoryContext context;	   /* lives as long as the evaluation */
 	MemoryContext row_context; /* what reading a batch leaves behind */
 	int batch_rows;
 	int filled;
@@ -144,6 +145,15 @@ predict_batch(Evaluation *e)
 	MemoryContextReset(e->row_context);
 }
 
+/* Rows come in a context that is reset after each. */
+static double *
+enlarge(Evaluation *e, double *numbers, Size n)
+{
+	if (numbers == NULL)
+		return MemoryContextAllocHuge(e->context, n * sizeof(double));
+	return repalloc_huge(numbers, n * sizeof(double));
+}
+
 static void
 make_room(Evaluation *e)
 {
@@ -169,15 +179,8 @@ make_room(Evaluation *e)
 											limit, sizeof(limit))),
 				 errhint("Evaluate a sample of the rows.")));
 	}
-	e->out =
-		e->out == NULL
-			? MemoryContextAllocHuge(CurrentMemoryContext,
-									 room * e->model->outputs * sizeof(double))
-			: repalloc_huge(e->out, room * e->model->outputs * sizeof(double));
-	e->y = e->y == NULL
-			   ? MemoryContextAllocHuge(CurrentMemoryContext,
-										room * e->y_width * sizeof(double))
-			   : repalloc_huge(e->y, room * e->y_width * sizeof(double));
+	e->out = enlarge(e, e->out, room * e->model->outputs);
+	e->y = enlarge(e, e->y, room * e->y_width);
 	e->room = room;
 }
 
@@ -351,6 +354,7 @@ neural_evaluate(PG_FUNCTION_ARGS)
 	e.loaded = neural_model_open(PG_GETARG_OID(0),
 								 neural_version_arg(fcinfo, 2), context);
 	e.model = e.loaded->model;
+	e.context = context;
 	run_evaluation(&e, text_to_cstring(PG_GETARG_TEXT_PP(1)), arena);
 	report_left_out(&e);
 	put_metrics(result, &e, arena);
