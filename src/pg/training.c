@@ -68,9 +68,11 @@ neural_training_run(const NeuralSource *source,
 	neural_training_check(t);
 	phase(t, "reading");
 	neural_training_read(t);
+	t->read_seconds = neural_training_seconds(t);
 	phase(t, "encoding");
 	neural_training_plan(t);
 	neural_training_encode(t);
+	t->encode_seconds = neural_training_seconds(t) - t->read_seconds;
 	neural_training_loop(t);
 	neural_training_report(t);
 	if (t->training.file != NULL)

@@ -138,6 +138,7 @@ typedef struct NeuralTraining
 	int nhistory;
 	int best_epoch; /* from 1 */
 	double seconds;
+	double read_seconds, encode_seconds; /* of them */
 
 	/* reported */
 	double value;		 /* of the metric */

@@ -230,6 +230,8 @@ write_request(const NeuralTraining *t, StringInfo s)
 	neural_append_text(s, "search_path",
 					   GetConfigOption("search_path", false, false));
 	neural_append_number(s, "seconds", t->seconds);
+	neural_append_number(s, "read_seconds", t->read_seconds);
+	neural_append_number(s, "encode_seconds", t->encode_seconds);
 }
 
 void
