@@ -34,6 +34,8 @@ if [ ! -f "$data/load.py" ]; then
 	exit 0
 fi
 
+export PGOPTIONS='-c client_min_messages=warning'
+
 run()
 {
 	psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$database" "$@"
@@ -42,7 +44,7 @@ run()
 psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" \
 	-c "CREATE DATABASE $database" >/dev/null || exit 1
 trap 'psql -X -q -d postgres -c "DROP DATABASE IF EXISTS $database" >/dev/null' EXIT
-run -c "SET client_min_messages = warning" -c "CREATE EXTENSION neural" || exit 1
+run -c "CREATE EXTENSION neural" || exit 1
 
 printf '# %-12s %-9s %9s %9s %9s\n' table metric score 'at least' seconds
 failures=0
@@ -64,7 +66,6 @@ while read -r table target metric least; do
 	result=$(run -F ' ' -v model="$name" -v target="$target" -v metric="$metric" \
 		-v train="SELECT $columns FROM data.$name WHERE NOT is_test" \
 		-v test="SELECT $columns FROM data.$name WHERE is_test" <<'SQL'
-SET client_min_messages = warning;
 SELECT seconds FROM neural.train(:'model', :'train', target => :'target');
 SELECT value FROM neural.evaluate(:'model', :'test') WHERE metric = :'metric';
 SQL
