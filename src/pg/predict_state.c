@@ -254,8 +254,7 @@ make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 								  s->model->time_zone);
 	s->values = palloc0(sizeof(Datum) * desc->natts);
 	s->nulls = palloc0(sizeof(bool) * desc->natts);
-	/* our own copy: columns after the last of use are not deformed */
-	desc->natts = neural_row_reader_last(s->reader);
+	/* whole: the server refuses to read a datum by a part of its type */
 	s->desc = desc;
 	MemoryContextSwitchTo(old);
 	s->row_type = type;
