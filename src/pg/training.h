@@ -104,7 +104,8 @@ typedef struct NeuralTraining
 	NeuralSplit split;
 	size_t extra_at; /* doubles in a record: targets, weight, split */
 	NeuralRecords *records;
-	int64 skipped; /* rows whose target is NULL */
+	int64 skipped;		   /* rows whose target is NULL */
+	const char *time_zone; /* of timestamps with time zone; NULL: none */
 
 	/* decided */
 	nn_task task;

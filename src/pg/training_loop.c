@@ -391,7 +391,7 @@ describe_model(NeuralTraining *t)
 	m->networks = palloc0(sizeof(nn_network));
 	m->networks[0].graph = t->graph;
 	m->networks[0].params = t->params;
-	m->time_zone = t->options->time_zone;
+	m->time_zone = t->time_zone;
 	m->outputs = nn_model_predicted(t->task, t->ntargets, t->model_targets);
 	t->model = m;
 }

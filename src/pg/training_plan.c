@@ -10,6 +10,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 
 /* Of networks that the user described. */
@@ -233,6 +234,10 @@ neural_training_check(NeuralTraining *t)
 	nn_error err;
 
 	choose_device(t);
+	if (o->time_zone != NULL && pg_tzset(o->time_zone) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("time zone \"%s\" not recognized", o->time_zone)));
 	if (o->loss != NULL)
 		neural_check(nn_loss_parse(t->arena, utf8(o->loss), &err), &err);
 	if (o->optimizer != NULL)

@@ -4,9 +4,11 @@
  */
 #include "training.h"
 
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -374,6 +376,22 @@ read_row(void *arg, const Datum *values, const bool *nulls)
 			neural_split_read(t, values[t->split.at], nulls[t->split.at]);
 }
 
+/*
+ * The session's time zone is part of the model, unless the user gave one, as
+ * soon as a column depends on it: predictions must not depend on the session.
+ */
+static const char *
+choose_time_zone(const NeuralTraining *t)
+{
+	for (int i = 0; i < list_length(t->columns); i++)
+		if (getBaseType(column_type(t, list_nth_int(t->columns, i))) ==
+			TIMESTAMPTZOID)
+			return t->options->time_zone
+					   ? t->options->time_zone
+					   : pg_get_timezone_name(session_timezone);
+	return NULL;
+}
+
 static TupleDesc
 row_desc(const NeuralTraining *t)
 {
@@ -450,8 +468,9 @@ neural_training_read(NeuralTraining *t)
 									NEURAL_EXTRA_SLOTS(t) * sizeof(double),
 									&t->extra_at, &err),
 				 &err);
-	t->reader = neural_row_reader(t->features, row_desc(t), false, true,
-								  t->options->time_zone);
+	t->time_zone = choose_time_zone(t);
+	t->reader =
+		neural_row_reader(t->features, row_desc(t), false, true, t->time_zone);
 	t->records = neural_records_create(t->features->record_size, 0,
 									   (Size) neural_max_memory * 1024 / 3);
 	neural_source_run(t->source, t->columns, read_row, t);
