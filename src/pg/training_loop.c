@@ -7,9 +7,8 @@
  * waits would not notice to be gone.
  *
  * The weights that are kept are those of the best epoch by the validation
- * rows: of a class target by the metric, where the loss breaks ties, of a
- * number by the loss.  Of equals the later epoch wins.  Without validation
- * rows they are those of the last epoch.
+ * rows; see epoch_score.  Without validation rows they are those of the last
+ * epoch.
  */
 #include "training.h"
 
@@ -27,6 +26,12 @@
 #define FIT_BYTES (64 * 1024 * 1024)
 
 #define TICK_SECONDS 0.5
+
+/*
+ * Scores of classes that differ by less are equal: few rows change sides, and
+ * a later epoch has usually seen lower learning rates.
+ */
+#define SCORE_TOLERANCE 0.005
 
 typedef struct Loop
 {
@@ -46,8 +51,8 @@ typedef struct Loop
 	bool diverged, out_of_time;
 
 	bool have_best;
-	double best_value, best_loss;
-	double watched; /* by early stopping */
+	double best_score; /* the least so far */
+	double watched;	   /* by early stopping */
 	int waited;
 } Loop;
 
@@ -145,21 +150,68 @@ metric_value(Loop *l)
 	return value;
 }
 
-/* Whether this epoch is at least as good as the best one. */
+/* The mean log loss of the predicted probabilities, label smoothing undone. */
+static double
+log_loss(const Loop *l)
+{
+	const NeuralTraining *t = l->t;
+	int columns = l->model->outputs;
+	double sum = 0;
+
+	for (int64 i = 0; i < t->validation.rows; i++)
+	{
+		const double *p = l->out + i * columns;
+		double part = 0;
+
+		if (t->task == NN_MULTILABEL)
+		{
+			for (int j = 0; j < columns; j++)
+				part -= log(Max(l->y[i * columns + j] > 0 ? p[j] : 1 - p[j],
+								1e-15)) /
+						columns;
+		}
+		else
+			part = -log(Max(p[(int) l->y[i]], 1e-15));
+		sum += part;
+	}
+	return sum / t->validation.rows;
+}
+
+/*
+ * What epochs are compared by; less is better.  Of numbers the loss; of
+ * classes the share of errors plus half the log loss, because the former alone
+ * moves in steps of one row and says little when there are few rows.  A
+ * metric that the user chose is taken as it is.
+ */
+static double
+epoch_score(const Loop *l, const NeuralEpoch *e)
+{
+	const NeuralTraining *t = l->t;
+
+	if (t->options->metric != NULL && !isnan(e->metric))
+		return t->metric->maximize ? -e->metric : e->metric;
+	if (t->task == NN_REGRESSION || isnan(e->metric))
+		return e->validation_loss;
+	return 1 - e->metric + log_loss(l) / 2;
+}
+
+/* Whether this epoch is as good as the best one; of equals the later wins. */
 static bool
 is_best(Loop *l, const NeuralEpoch *e)
 {
 	NeuralTraining *t = l->t;
-	bool by_metric = t->task != NN_REGRESSION || t->options->metric != NULL;
+	double tolerance = t->task == NN_REGRESSION || t->options->metric != NULL
+						   ? 0
+						   : SCORE_TOLERANCE;
+	double score;
 
 	if (t->validation_rows == 0 || t->options->restore_best == 0)
 		return true;
-	if (!l->have_best)
-		return true;
-	if (by_metric && !isnan(e->metric) && !isnan(l->best_value) &&
-		e->metric != l->best_value)
-		return (e->metric > l->best_value) == t->metric->maximize;
-	return e->validation_loss <= l->best_loss;
+	score = epoch_score(l, e);
+	if (l->have_best && score > l->best_score + tolerance)
+		return false;
+	l->best_score = l->have_best ? Min(l->best_score, score) : score;
+	return true;
 }
 
 /* Whether early stopping has waited long enough. */
@@ -311,15 +363,13 @@ take_step(Loop *l)
 }
 
 static void
-keep_weights(Loop *l, const NeuralEpoch *e)
+keep_weights(Loop *l)
 {
 	NeuralTraining *t = l->t;
 	nn_error err;
 
 	neural_check(nn_trainer_params(t->trainer, t->params, &err), &err);
 	l->have_best = true;
-	l->best_value = e->metric;
-	l->best_loss = e->validation_loss;
 	t->best_epoch = t->nhistory;
 }
 
@@ -355,7 +405,7 @@ end_epoch(Loop *l)
 		nn_schedule_observe(t->schedule,
 							v->rows > 0 ? e->validation_loss : e->loss);
 	if (is_best(l, e))
-		keep_weights(l, e);
+		keep_weights(l);
 	l->epoch_started = now;
 	l->sum = l->rows = 0;
 	return !stops_early(l, e) && !l->out_of_time;
