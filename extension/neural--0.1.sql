@@ -240,3 +240,10 @@ CREATE FUNCTION neural.vocabulary()
     RETURNS TABLE (kind text, name text, aliases text[], summary text, options text, examples text[])
     AS 'MODULE_PATHNAME', 'neural_vocabulary' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100;
 COMMENT ON FUNCTION neural.vocabulary() IS 'every layer, loss, optimizer, schedule, initializer, encoder and metric, with its options';
+
+/* ---------- who may use it ---------- */
+
+-- Models have owners and privileges of their own; the functions act with the
+-- rights of whoever calls them.
+GRANT USAGE ON SCHEMA neural TO PUBLIC;
+GRANT SELECT ON neural.models TO PUBLIC;

@@ -57,6 +57,14 @@ column_or_null(Oid relid, const char *column, const char *type)
 	return psprintf("NULL::%s", type);
 }
 
+/*
+ * A number of a jsonb column; NULL when there is something else, as rows can
+ * be written by hand.
+ */
+#define NUMBER(object, key, type)                                              \
+	"CASE jsonb_typeof(j." object "->'" key "') WHEN 'number' THEN (j." object \
+	"->'" key "')::" type " END, "
+
 PG_FUNCTION_INFO_V1(neural_versions);
 Datum
 neural_versions(PG_FUNCTION_ARGS)
@@ -73,10 +81,11 @@ neural_versions(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	appendStringInfo(
 		&sql,
-		"SELECT v.version, v.active, %s, %s, %s, j.o->>'task', "
-		"(j.o->>'rows')::int8, (j.o->>'parameters')::int8, "
-		"(j.o->>'epochs')::int4, (j.o->>'loss')::float8, j.o->>'metric', "
-		"(j.o->>'value')::float8, (j.o->>'seconds')::float8, ",
+		"SELECT v.version, v.active, %s, %s, %s, j.t->>'task', " NUMBER(
+			"t", "rows", "int8") NUMBER("t", "parameters", "int8")
+			NUMBER("t", "epochs", "int4")
+				NUMBER("m", "loss", "float8") "j.m->>'metric', " NUMBER(
+					"m", "value", "float8") NUMBER("t", "seconds", "float8"),
 		column_or_null(relid, "status", "text"),
 		column_or_null(relid, "trained_at", "timestamptz"),
 		column_or_null(relid, "trained_by", "text"));
@@ -85,8 +94,8 @@ neural_versions(PG_FUNCTION_ARGS)
 	else
 		appendStringInfoString(&sql, "NULL::int8");
 	appendStringInfo(&sql,
-					 ", %s FROM %s v, LATERAL (SELECT coalesce(%s, '{}') || "
-					 "coalesce(%s, '{}')) j(o) ORDER BY v.version DESC",
+					 ", %s FROM %s v, LATERAL (SELECT %s, %s) j(t, m) "
+					 "ORDER BY v.version DESC",
 					 column_or_null(relid, "note", "text"),
 					 neural_sql_name(relid),
 					 column_or_null(relid, "training", "jsonb"),

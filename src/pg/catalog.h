@@ -14,7 +14,7 @@
 /* May the caller read this column of a model table? */
 extern bool neural_may_read(Oid relid, const char *column);
 
-/* "classification" and the like. */
+/* "regression", "binary", ... */
 extern const char *neural_task_name(nn_task task);
 
 /* What the model itself says of its training; {} when it says nothing. */

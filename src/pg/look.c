@@ -28,11 +28,11 @@ neural_task_name(nn_task task)
 		case NN_REGRESSION:
 			return "regression";
 		case NN_BINARY:
-			return "binary classification";
+			return "binary";
 		case NN_MULTICLASS:
-			return "classification";
+			return "multiclass";
 		case NN_MULTILABEL:
-			return "multilabel classification";
+			return "multilabel";
 	}
 	return "unknown";
 }
@@ -160,7 +160,7 @@ put_totals(StringInfo buf, const nn_model *m)
 		neural_size_text(all * sizeof(float4), size, sizeof(size)));
 	if (trainable < all)
 		appendStringInfo(buf, ", %s of them trained", grouped(trainable));
-	appendStringInfo(buf, "\nLoss: %s\n", neural_server_text(m->loss->text));
+	appendStringInfo(buf, "\nLoss: %s", neural_server_text(m->loss->text));
 }
 
 PG_FUNCTION_INFO_V1(neural_summary);
@@ -188,8 +188,9 @@ neural_summary(PG_FUNCTION_ARGS)
 			->model;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "Model %s, version %d: %s\n", get_rel_name(relid),
-					 version, neural_task_name(m->task));
+	appendStringInfo(&buf, "Model %s, version %d: %s%s\n", get_rel_name(relid),
+					 version, neural_task_name(m->task),
+					 m->task == NN_REGRESSION ? "" : " classification");
 	for (int i = 0; i < m->ntargets; i++)
 		put_target(&buf, &m->targets[i]);
 	appendStringInfo(&buf, "Input: %d columns, as %d numbers\n",

@@ -1,0 +1,76 @@
+-- Versions: promote, rollback, prune, and what depends on a model.
+CREATE SCHEMA versions;
+SET search_path = versions, public;
+SET client_min_messages = warning;
+
+CREATE TABLE marks (id int PRIMARY KEY, x real, side text);
+INSERT INTO marks SELECT i, i % 20 / 20.0, CASE WHEN i % 20 < 10 THEN 'left' ELSE 'right' END FROM generate_series(0, 99) i;
+CREATE FUNCTION fit(seed int) RETURNS int LANGUAGE sql AS $$
+    SELECT r.version FROM neural.train('m', 'marks', target => 'side', features => '{x}', layers => 'dense(4) tanh',
+        learning_rate => 0.05, epochs => 30, seed => $1, options => '{"activate": "always"}') r $$;
+SELECT fit(1), fit(2), fit(3), fit(4);
+SELECT version, active FROM m ORDER BY version;
+
+SELECT neural.promote('m', 2);
+SELECT version, active FROM m ORDER BY version;
+SELECT neural.promote('m', 2);
+SELECT neural.rollback('m');
+SELECT neural.rollback('m');
+SELECT version FROM m WHERE active;
+SELECT neural.prune('m', 2);
+SELECT version, active FROM m ORDER BY version;
+SELECT neural.prune('m', 0);
+SELECT version, active FROM m ORDER BY version;
+SELECT fit(5);
+
+-- each statement of a transaction sees what it should
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT neural.promote('m', 1);
+SAVEPOINT s;
+SELECT neural.promote('m', 2);
+ROLLBACK TO s;
+SELECT version FROM m WHERE active;
+ROLLBACK;
+SELECT version FROM m WHERE active;
+
+-- a view depends on the model that it predicts with
+CREATE VIEW sides AS SELECT id, neural.classify('m', marks) AS side FROM marks;
+SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
+DROP TABLE m;
+ALTER TABLE m RENAME TO renamed;
+SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
+SELECT pg_get_viewdef('sides');
+CREATE SCHEMA elsewhere;
+ALTER TABLE renamed SET SCHEMA elsewhere;
+SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
+ALTER TABLE elsewhere.renamed SET SCHEMA versions;
+ALTER TABLE renamed RENAME TO "Quoted ""name""; DROP TABLE marks";
+SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
+SELECT neural.promote('"Quoted ""name""; DROP TABLE marks"', 1);
+SELECT count(*) FROM neural.versions('"Quoted ""name""; DROP TABLE marks"');
+SELECT neural.prune('"Quoted ""name""; DROP TABLE marks"');
+ALTER TABLE "Quoted ""name""; DROP TABLE marks" RENAME TO m;
+
+-- what is refused
+SELECT neural.promote('m', 77);
+SELECT neural.promote('marks', 1);
+SELECT neural.rollback('m');
+SELECT neural.prune('m', -1);
+UPDATE m SET active = false;
+SELECT neural.rollback('m');
+SELECT neural.classify('m', marks) FROM marks LIMIT 1;
+INSERT INTO m (version, active, model) SELECT 8, true, model FROM m WHERE version = 1;
+INSERT INTO m (version, active, model) SELECT 9, true, model FROM m WHERE version = 1;
+SET default_transaction_read_only = on;
+SELECT neural.promote('m', 1);
+SELECT neural.rollback('m');
+SELECT neural.prune('m', 1);
+SELECT neural.import_model('n', neural.export_model('m'));
+SELECT neural.create_function('m', 'f');
+SELECT neural.grant_predict('m', 'public');
+SELECT DISTINCT neural.classify('m', marks) FROM marks ORDER BY 1;
+RESET default_transaction_read_only;
+
+SET client_min_messages = error;
+DROP SCHEMA versions CASCADE;
+DROP SCHEMA elsewhere CASCADE;
