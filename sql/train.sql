@@ -48,15 +48,9 @@ SELECT a.version, a.active, a.status, a.model::text = b.model::text AS same
 
 -- a worse version does not become active, a better one does
 SELECT version, active FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['x', 'y', 'colour'], layers => 'dense(16) relu', epochs => 30, learning_rate => 0.01);
-\set VERBOSITY terse
-DO $$
-DECLARE r record;
-BEGIN
-  SELECT * INTO r FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['y'], layers => 'dense(1)', epochs => 1);
-  RAISE NOTICE 'version %, active: %', r.version, r.active;
-END
-$$;
-\set VERBOSITY default
+SET client_min_messages = warning;
+SELECT version, active FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['y'], layers => 'dense(1)', epochs => 1);
+RESET client_min_messages;
 SELECT version, active FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['x', 'y', 'colour'], layers => 'dense(16) relu', epochs => 60, learning_rate => 0.01);
 SELECT version, active FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['y'], layers => 'dense(1)', epochs => 1, options => '{"metric": "mae"}');
 SELECT version, active FROM neural.train('rank', 'points', target => 'sum', features => ARRAY['x', 'y'], layers => 'dense(1)', epochs => 1, options => '{"activate": "never"}');
@@ -89,10 +83,10 @@ SELECT count(*) FROM "Other"."A model";
 
 -- views, queries, partitions; rows in the order in which they come
 CREATE VIEW seen AS SELECT x, y, sum FROM points WHERE id <= 300;
-SELECT rows FROM neural.train('v', 'seen', target => 'sum', epochs => 1);
-SELECT rows FROM neural.train('v', 'WITH s AS (SELECT * FROM seen) SELECT x, sum FROM s -- done', target => 'sum', epochs => 1);
-SELECT rows FROM neural.train('v', 'VALUES (1, 2.5), (2, 3), (3, 4), (4, 5), (5, 5), (6, 7), (7, 8), (8, 9), (9, 9), (10, 11)', target => 'column2', epochs => 1);
-SELECT rows FROM neural.train('v', ' TABLE seen; ', target => 'sum', epochs => 1);
+SELECT rows FROM neural.train('v', 'seen', target => 'sum', epochs => 1, options => '{"activate": "always"}');
+SELECT rows FROM neural.train('v', 'WITH s AS (SELECT * FROM seen) SELECT x, sum FROM s -- done', target => 'sum', epochs => 1, options => '{"activate": "always"}');
+SELECT rows FROM neural.train('v', 'VALUES (1, 2.5), (2, 3), (3, 4), (4, 5), (5, 5), (6, 7), (7, 8), (8, 9), (9, 9), (10, 11)', target => 'column2', epochs => 1, options => '{"activate": "always"}');
+SELECT rows FROM neural.train('v', ' TABLE seen; ', target => 'sum', epochs => 1, options => '{"activate": "always"}');
 CREATE TABLE parts (x float8, y float8) PARTITION BY RANGE (x);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50);
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (50) TO (101);
@@ -100,7 +94,7 @@ INSERT INTO parts SELECT i, i % 7 FROM generate_series(1, 100) i;
 ALTER TABLE parts ADD COLUMN z int DEFAULT 3;
 ALTER TABLE parts DROP COLUMN y;
 UPDATE parts SET z = x;
-SELECT rows, task FROM neural.train('v', 'parts', target => 'x', epochs => 1);
+SELECT rows, task FROM neural.train('v', 'parts', target => 'x', epochs => 1, options => '{"activate": "always"}');
 
 -- rows that do not fit in memory come from files, and learn as well
 SET neural.max_memory = '8MB';

@@ -81,7 +81,7 @@ SELECT version FROM neural.train('cat', 'SELECT i4, y FROM every', target => 'y'
 SELECT name, type, categories FROM neural.features('cat');
 SELECT count(DISTINCT neural.predict('cat', r)) AS predictions FROM (SELECT i4 FROM every) r;
 SELECT neural.predict('cat', r) = neural.predict('cat', s) AS same FROM (SELECT 5::int8 AS i4) r, (SELECT 5::int2 AS i4) s;
-SELECT neural.predict('cat', r) FROM (SELECT 'five' AS i4) r;
+SELECT neural.predict('cat', r) BETWEEN 6 AND 10 AS unseen FROM (SELECT 'five' AS i4) r;
 SELECT neural.predict('cat', r) FROM (SELECT 5.5 AS i4) r;
 SELECT neural.predict('h', r) FROM (SELECT 'a' AS a, 1 AS b, 'x' AS c, ARRAY[1, 2] AS v) r;
 
