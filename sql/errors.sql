@@ -126,6 +126,8 @@ EXCEPTION WHEN configuration_limit_exceeded THEN
   RAISE NOTICE '%', regexp_replace(sqlerrm, '[0-9.]+ MB', 'some MB', 'g');
 END
 $$;
+SELECT neural.train('m', 'SELECT i % 7 AS y, repeat(md5(i::text), 30) AS t FROM generate_series(1, 20000) i', target => 'y', task => 'regression', epochs => 1)
+  IS NULL;
 RESET neural.max_memory;
 SET neural.max_model_size = '64kB';
 SELECT neural.train('m', 'good', target => 'churned', epochs => 1);

@@ -45,6 +45,32 @@ phase(const NeuralTraining *t, const char *what)
 	pgstat_report_activity(STATE_RUNNING, text);
 }
 
+/*
+ * Runs when the context goes away, be it after an error: threads and device
+ * memory are released, and what the session shows is its query again.
+ */
+static void
+end_training(void *arg)
+{
+	NeuralTraining *t = arg;
+
+	nn_trainer_release(t->trainer);
+	t->trainer = NULL;
+	pgstat_report_activity(STATE_RUNNING, t->query);
+}
+
+static void
+begin_training(NeuralTraining *t)
+{
+	MemoryContextCallback *callback = palloc0(sizeof(*callback));
+
+	t->query = debug_query_string ? pstrdup(debug_query_string) : NULL;
+	callback->func = end_training;
+	callback->arg = t;
+	MemoryContextRegisterResetCallback(t->context, callback);
+	INSTR_TIME_SET_CURRENT(t->started);
+}
+
 NeuralTraining *
 neural_training_run(const NeuralSource *source,
 					const NeuralTrainOptions *options, const char *name,
@@ -63,7 +89,7 @@ neural_training_run(const NeuralSource *source,
 	t->elevel = elevel;
 	t->automatic =
 		options->layers == NULL || pg_strcasecmp(options->layers, "auto") == 0;
-	INSTR_TIME_SET_CURRENT(t->started);
+	begin_training(t);
 
 	neural_training_check(t);
 	phase(t, "reading");
@@ -77,7 +103,6 @@ neural_training_run(const NeuralSource *source,
 	neural_training_report(t);
 	if (t->training.file != NULL)
 		neural_records_free(t->training.file);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 	MemoryContextSwitchTo(old);
 	return t;
 }

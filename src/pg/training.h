@@ -92,6 +92,7 @@ typedef struct NeuralTraining
 	int elevel;		  /* of notes to the user: NOTICE, or DEBUG1 in fit */
 	bool automatic;	  /* the network is ours to choose */
 	instr_time started;
+	const char *query; /* of the session */
 
 	/* read */
 	nn_features *features;

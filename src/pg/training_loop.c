@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
@@ -66,29 +65,15 @@ neural_training_seconds(const NeuralTraining *t)
 	return INSTR_TIME_GET_DOUBLE(now);
 }
 
-static void
-release_trainer(void *arg)
-{
-	NeuralTraining *t = arg;
-
-	nn_trainer_release(t->trainer);
-	t->trainer = NULL;
-}
-
-/* The trainer with first weights; the callback frees what it holds. */
+/* The trainer with first weights. */
 static void
 open_trainer(NeuralTraining *t)
 {
-	MemoryContextCallback *callback = palloc0(sizeof(*callback));
 	Size width = t->features->layout.width;
 	int n = (int) Min(FIT_ROWS, FIT_BYTES / (width * sizeof(nn_real)) + 1);
 	nn_real *x = MemoryContextAllocHuge(CurrentMemoryContext,
 										n * width * sizeof(nn_real));
 	nn_error err;
-
-	callback->func = release_trainer;
-	callback->arg = t;
-	MemoryContextRegisterResetCallback(t->context, callback);
 
 	t->params = MemoryContextAllocHuge(
 		CurrentMemoryContext, Max(t->graph->nparams, 1) * sizeof(nn_real));
@@ -493,7 +478,6 @@ end_loop(Loop *l)
 	neural_check(nn_trainer_set_params(t->trainer, t->params, &err), &err);
 	nn_arena_destroy(l->scratch);
 	MemoryContextDelete(l->scratch_context);
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 }
 
 void

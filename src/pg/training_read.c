@@ -13,7 +13,8 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define MAX_FEATURES 100000
+#define MAX_FEATURES	100000
+#define TEXT_CHECK_ROWS 1000
 
 static const char *
 column_name(const NeuralTraining *t, int column)
@@ -344,6 +345,24 @@ read_weight(NeuralTraining *t, Datum value, bool isnull)
 	return w;
 }
 
+/* Texts are kept once each, but there may be many, and long ones. */
+static void
+check_texts(const NeuralTraining *t)
+{
+	Size limit = (Size) neural_max_memory * 1024;
+	char size[32];
+
+	if (nn_arena_size(t->arena) <= limit / 2)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("the different values of text columns take more than half "
+					"of neural.max_memory (%s)",
+					neural_size_text(limit, size, sizeof(size))),
+			 errhint("Leave out columns of free text, or raise "
+					 "neural.max_memory.")));
+}
+
 /* A NeuralRowCallback. */
 static void
 read_row(void *arg, const Datum *values, const bool *nulls)
@@ -367,6 +386,8 @@ read_row(void *arg, const Datum *values, const bool *nulls)
 		return;
 	}
 	neural_row_read(t->reader, values, nulls, record);
+	if (neural_records_count(t->records) % TEXT_CHECK_ROWS == 0)
+		check_texts(t);
 	extra[NEURAL_WEIGHT_SLOT(t)] =
 		t->weight_at >= 0
 			? read_weight(t, values[t->weight_at], nulls[t->weight_at])
