@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "model_value.h"
 #include "nodes/makefuncs.h"
@@ -50,6 +51,23 @@ neural_model_name(const char *name, Oid *relid, const char **schema,
 	acl = pg_namespace_aclcheck(namespace, GetUserId(), ACL_CREATE);
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_SCHEMA, *schema);
+}
+
+/*
+ * Of two trainings that make the same new model, the second waits for the
+ * first and then adds its version, instead of failing at the very end.  There
+ * is no table yet to lock, so the lock is on its schema and name.
+ */
+static Oid
+lock_name(const char *schema, const char *table)
+{
+	Oid namespace = get_namespace_oid(schema, false);
+	uint16 name = (uint16) (DatumGetUInt32(hash_any(
+								(const unsigned char *) table, strlen(table))) |
+							1);
+
+	LockDatabaseObject(NamespaceRelationId, namespace, name, ExclusiveLock);
+	return get_relname_relid(table, namespace);
 }
 
 static Oid
@@ -207,6 +225,8 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 	PreventCommandDuringRecovery("neural.train()");
 	level = neural_sql_begin();
 	*relid = get_relname_relid(table, get_namespace_oid(schema, false));
+	if (!OidIsValid(*relid))
+		*relid = lock_name(schema, table);
 	if (!OidIsValid(*relid))
 		*relid = create_table(schema, table);
 	else
