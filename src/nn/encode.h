@@ -117,6 +117,22 @@ typedef struct nn_column
 } nn_column;
 
 /*
+ * How one number is encoded, as data.  Predicting row by row, most of the time
+ * of an encoder would go into finding what it learned; here all columns' lie
+ * side by side.
+ */
+typedef struct nn_number_code
+{
+	bool used;	   /* else the encoder is called */
+	bool real32;   /* the slot */
+	int at, flag;  /* places in the encoded row; -1: none */
+	size_t offset; /* of the slot in a record */
+	double center, factor, min, max;
+	nn_real fill; /* for NULL, before the clip */
+	nn_real clip; /* 1 / the limit of the soft clip; 0: none */
+} nn_number_code;
+
+/*
  * An encoder.  observe gets blocks of slots of the training rows: slot i is at
  * base + i * stride; only those with use[i] (use NULL: all).  encode writes
  * its numbers at out[i * out_stride + c->at[section] ..] and cannot fail.
@@ -132,6 +148,8 @@ typedef struct nn_encoder_ops
 	bool (*finish)(nn_column *c, nn_arena *arena, nn_error *err);
 	void (*encode)(const nn_column *c, const char *base, size_t stride, int n,
 				   nn_real *out, size_t out_stride);
+	/* the same for one row, as data; NULL where it cannot be said so */
+	void (*code)(const nn_column *c, nn_number_code *code);
 	bool (*save)(const nn_column *c, nn_writer *w, nn_error *err);
 	bool (*load)(nn_column *c, nn_arena *arena, nn_reader *r,
 				 nn_error *err);
@@ -146,6 +164,9 @@ typedef struct nn_features
 	nn_column *columns;
 	size_t record_size; /* bytes, a multiple of 8 */
 	nn_layout layout;	/* set by nn_features_finish */
+	nn_number_code *codes; /* one for each column; likewise */
+	int nclips;			   /* the first numbers of an encoded row, and */
+	nn_real *clips;		   /* their clips */
 } nn_features;
 
 extern nn_features *nn_features_create(nn_arena *arena, int max_columns,

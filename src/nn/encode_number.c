@@ -212,24 +212,23 @@ nn_encode_nulls(nn_slot_kind slot, const char *base, size_t stride, int n,
 			isnan(nn_slot_number(base + i * stride, slot)) ? 1 : 0;
 }
 
-/* The same for a query that predicts row by row, where a block is a burden. */
+/* The same for one row. */
 static void
-encode_one(const nn_column *c, double v, nn_real *out)
+number_code(const nn_column *c, nn_number_code *code)
 {
 	const number_conf *conf = c->conf;
 	const number *l = c->learned;
-	bool null = isnan(v);
 
-	if (c->width[NN_SECTION_NUMBER] != 0)
-	{
-		nn_real z = null ? (nn_real) l->fill : nn_scale_value(&l->scale, v);
-
-		if (conf->clip > 0)
-			z = nn_soft_clip(z, (nn_real) (1 / conf->clip));
-		out[c->at[NN_SECTION_NUMBER]] = z;
-	}
-	if (c->width[NN_SECTION_FLAG] != 0)
-		out[c->at[NN_SECTION_FLAG]] = null;
+	code->real32 = c->slot == NN_SLOT_REAL32;
+	code->at = c->width[NN_SECTION_NUMBER] != 0 ? c->at[NN_SECTION_NUMBER] : -1;
+	code->flag = c->width[NN_SECTION_FLAG] != 0 ? c->at[NN_SECTION_FLAG] : -1;
+	code->offset = c->offset;
+	code->center = l->scale.center;
+	code->factor = l->scale.factor;
+	code->min = l->scale.min;
+	code->max = l->scale.max;
+	code->clip = conf->clip > 0 ? (nn_real) (1 / conf->clip) : 0;
+	code->fill = (nn_real) l->fill;
 }
 
 static void
@@ -239,11 +238,6 @@ number_encode(const nn_column *c, const char *base, size_t stride, int n,
 	const number_conf *conf = c->conf;
 	const number *l = c->learned;
 
-	if (n == 1)
-	{
-		encode_one(c, nn_slot_number(base, c->slot), out);
-		return;
-	}
 	if (c->width[NN_SECTION_NUMBER] != 0)
 		nn_encode_numbers(&l->scale, l->fill, conf->clip, c->slot, base, stride,
 						  n, out + c->at[NN_SECTION_NUMBER], out_stride);
@@ -292,6 +286,7 @@ const nn_encoder_ops nn_encoder_number = {
 	.observe = number_observe,
 	.finish = number_finish,
 	.encode = number_encode,
+	.code = number_code,
 	.save = number_save,
 	.load = number_load};
 

@@ -196,8 +196,11 @@ finish_rows(const product *g, int row, int rows, int first, int count)
 		apply_function(g->f, g->fa, count, g->c + at, g->y + at);
 }
 
-/* Few rows: one row of tiles, b in place. */
-static void
+/*
+ * Few rows: one row of tiles, b in place.  Inlined, so that the description of
+ * the product stays in registers: for one row its way through memory counts.
+ */
+static inline __attribute__((always_inline)) void
 product_in_place(const product *g)
 {
 	int width = (g->m <= WIDE_ROWS ? 4 : 2) * LANES;
@@ -368,7 +371,7 @@ product_column(const product *g)
 	finish_rows(g, 0, g->m, 0, 1);
 }
 
-static void
+static inline __attribute__((always_inline)) void
 run_product(product *g)
 {
 	if (g->m == 0 || g->n == 0)

@@ -51,16 +51,23 @@ typedef struct Cell
 {
 	CellKind kind;
 	AttrNumber attribute;
-	bool is_float; /* a float4 that is kept as it is: the commonest */
-	Oid type;	   /* domains resolved */
+	Oid type; /* domains resolved */
 	const nn_column *column;
-	size_t offset; /* of the slot in a record */
 	FmgrInfo output;
 } Cell;
 
+/* A float4 that is kept as it is: the commonest cell, read by a tight loop. */
+typedef struct FloatCell
+{
+	int at;		   /* in the row */
+	size_t offset; /* in the record */
+} FloatCell;
+
 struct NeuralRowReader
 {
-	int ncells;
+	int nfloats;
+	FloatCell *floats;
+	int ncells; /* all others */
 	Cell *cells;
 	AttrNumber *attributes;
 	int last;
@@ -320,9 +327,6 @@ find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" is of type %s, but the model reads %s",
 						name, format_type_be(a->atttypid), column->type_name)));
-	cell->is_float =
-		cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32;
-	cell->offset = column->offset;
 	if (cell->kind == CELL_OUTPUT_TEXT)
 	{
 		Oid output;
@@ -340,8 +344,8 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	NeuralRowReader *r = palloc0(sizeof(*r));
 	int longest = 0;
 
-	r->ncells = f->ncolumns;
 	r->cells = palloc0(Max(f->ncolumns, 1) * sizeof(Cell));
+	r->floats = palloc(Max(f->ncolumns, 1) * sizeof(FloatCell));
 	r->attributes = palloc0(Max(f->ncolumns, 1) * sizeof(AttrNumber));
 	r->learn = learn;
 	r->time_zone = time_zone ? pg_tzset(time_zone) : session_timezone;
@@ -350,11 +354,21 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 						errmsg("time zone \"%s\" not recognized", time_zone)));
 	for (int i = 0; i < f->ncolumns; i++)
 	{
-		find_cell(&r->cells[i], &f->columns[i], desc, by_position ? i + 1 : 0);
-		r->attributes[i] = r->cells[i].attribute;
-		r->last = Max(r->last, r->cells[i].attribute);
-		if (f->columns[i].class == NN_CLASS_VECTOR)
-			longest = Max(longest, f->columns[i].length);
+		const nn_column *column = &f->columns[i];
+		Cell *cell = &r->cells[r->ncells];
+
+		find_cell(cell, column, desc, by_position ? i + 1 : 0);
+		r->attributes[i] = cell->attribute;
+		r->last = Max(r->last, cell->attribute);
+		if (column->class == NN_CLASS_VECTOR)
+			longest = Max(longest, column->length);
+		if (cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32)
+		{
+			r->floats[r->nfloats].at = cell->attribute - 1;
+			r->floats[r->nfloats++].offset = column->offset;
+		}
+		else
+			r->ncells++;
 	}
 	r->elements = palloc(Max(longest, 1) * sizeof(float));
 	return r;
@@ -553,21 +567,28 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 				char *record)
 {
 	nn_error err;
+	int nans = 0;
 
+	for (int i = 0; i < r->nfloats; i++)
+	{
+		const FloatCell *cell = &r->floats[i];
+		float x = NAN;
+
+		if (!nulls[cell->at])
+		{
+			x = DatumGetFloat4(values[cell->at]);
+			nans += isnan(x) != 0;
+		}
+		*(float *) (record + cell->offset) = x;
+	}
+	r->nans += nans;
 	for (int i = 0; i < r->ncells; i++)
 	{
 		Cell *cell = &r->cells[i];
 		const nn_column *c = cell->column;
 		int at = cell->attribute - 1;
 
-		if (cell->is_float && !nulls[at])
-		{
-			float x = DatumGetFloat4(values[at]);
-
-			r->nans += isnan(x) != 0;
-			*(float *) (record + cell->offset) = x;
-		}
-		else if (nulls[at])
+		if (nulls[at])
 			nn_set_null(c, record);
 		else if (c->class == NN_CLASS_TEXT)
 		{
