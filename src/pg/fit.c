@@ -71,7 +71,8 @@ neural_fit_step(PG_FUNCTION_ARGS)
 	HeapTupleData tuple;
 
 	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "neural.fit_step called outside of an aggregate");
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("neural.fit_step can be called by an aggregate only")));
 	if (PG_ARGISNULL(1))
 	{
 		if (state == NULL)
@@ -105,7 +106,8 @@ neural_fit_final(PG_FUNCTION_ARGS)
 	Datum result;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "neural.fit_final called outside of an aggregate");
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("neural.fit_final can be called by an aggregate only")));
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (FitState *) PG_GETARG_POINTER(0);
