@@ -113,6 +113,29 @@ working_bytes(const nn_model *m, int rows)
 	return bytes;
 }
 
+/*
+ * How many rows to predict at once.  A few bytes of text can ask for very wide
+ * layers, so even one row may be too much.
+ */
+static int
+choose_rows(const nn_model *m)
+{
+	int rows = PREDICTOR_ROWS;
+	char need[32], limit[32];
+
+	while (rows > 1 && working_bytes(m, rows) > PREDICTOR_BYTES)
+		rows /= 2;
+	if (working_bytes(m, rows) > (Size) neural_max_memory * 1024)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("predicting needs %s of memory, but "
+							   "neural.max_memory is %s",
+							   neural_size_text(working_bytes(m, rows), need,
+												sizeof(need)),
+							   neural_size_text((Size) neural_max_memory * 1024,
+												limit, sizeof(limit)))));
+	return rows;
+}
+
 /* Everything but the place in the cache. */
 static void
 load_model(struct varlena *bytes, NeuralLoadedModel *loaded)
@@ -135,10 +158,7 @@ load_model(struct varlena *bytes, NeuralLoadedModel *loaded)
 								  NEURAL_LOAD_LIMIT(n), &err);
 	neural_check(loaded->model != NULL, &err);
 
-	loaded->max_rows = PREDICTOR_ROWS;
-	while (loaded->max_rows > 1 &&
-		   working_bytes(loaded->model, loaded->max_rows) > PREDICTOR_BYTES)
-		loaded->max_rows /= 2;
+	loaded->max_rows = choose_rows(loaded->model);
 	loaded->predictor = nn_predictor_create(
 		arena, loaded->model, nn_cpu_ops(-1), loaded->max_rows, &err);
 	neural_check(loaded->predictor != NULL, &err);
