@@ -20,8 +20,11 @@ typedef struct nn_recipe_setting
 
 extern const nn_recipe_setting nn_recipe_settings[]; /* ends with NULL */
 
-/* Multiplications and additions a second that one thread is taken to do. */
-#define NN_RECIPE_RATE 30e9
+/*
+ * Multiplications and additions a second that one thread is taken to do, all
+ * other work of a step included: what a processor with AVX2 does at least.
+ */
+#define NN_RECIPE_RATE 20e9
 
 /* How the default network is trained. */
 typedef struct nn_recipe
