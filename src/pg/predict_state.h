@@ -66,8 +66,10 @@ struct NeuralPredictState
 	int32 row_typmod;
 	uint64 row_identifier;
 	bool row_unchecked; /* since the last moment */
-	TupleDesc desc;		/* as far as it must be deformed */
+	TupleDesc desc;
 	NeuralRowReader *reader;
+	int *offset; /* of the columns in a row without NULLs; NULL when they lie
+				  * elsewhere in every row */
 	Datum *values;
 	bool *nulls;
 
