@@ -27,8 +27,38 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/regproc.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+/* Only those who may write versions may lock or train the model. */
+static void
+check_insert(Oid relid)
+{
+	AclResult acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT);
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+}
+
+/* A table has a type of its name; only array types make way for it. */
+static void
+check_type_name(Oid namespace, const char *name)
+{
+	Oid type =
+		GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+						ObjectIdGetDatum(namespace));
+	Oid element = OidIsValid(type) ? get_element_type(type) : InvalidOid;
+
+	if (!OidIsValid(type) || !get_typisdefined(type) ||
+		(OidIsValid(element) && get_array_type(element) == type))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+					errmsg("type \"%s\" already exists", name),
+					errhint("A model has a type of the same name, so the name "
+							"must not be that of another type.")));
+}
+
+/* All that would be refused at the end of a training is refused here. */
 void
 neural_model_name(const char *name, Oid *relid, const char **schema,
 				  const char **table)
@@ -41,6 +71,7 @@ neural_model_name(const char *name, Oid *relid, const char **schema,
 	if (OidIsValid(*relid))
 	{
 		neural_check_model_table(*relid);
+		check_insert(*relid);
 		*schema = get_namespace_name(get_rel_namespace(*relid));
 		*table = get_rel_name(*relid);
 		return;
@@ -51,6 +82,7 @@ neural_model_name(const char *name, Oid *relid, const char **schema,
 	acl = pg_namespace_aclcheck(namespace, GetUserId(), ACL_CREATE);
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_SCHEMA, *schema);
+	check_type_name(namespace, rv->relname);
 }
 
 /*
@@ -87,17 +119,11 @@ create_table(const char *schema, const char *table)
 	return get_relname_relid(table, get_namespace_oid(schema, false));
 }
 
-/*
- * Only those who may write versions may lock the model against other
- * publishers.
- */
+/* Against other publishers. */
 static void
 lock_table(Oid relid)
 {
-	AclResult acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT);
-
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+	check_insert(relid);
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	if (get_rel_name(relid) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
