@@ -21,6 +21,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "tcop/dest.h"
@@ -180,6 +181,25 @@ query_error(void *arg)
 	}
 }
 
+/* Whether there is a FOR UPDATE, in a subquery or a rewritten view perhaps. */
+static bool
+locks_rows(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, locks_rows, context);
+	return ((Query *) node)->rowMarks != NIL ||
+		   query_tree_walker((Query *) node, locks_rows, context, 0);
+}
+
+static void
+only_reads(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+					errmsg("the query must only read")));
+}
+
 static void
 open_query(NeuralSource *s)
 {
@@ -209,9 +229,8 @@ open_query(NeuralSource *s)
 	error_context_stack = callback.previous;
 	if (query->commandType != CMD_SELECT || query->utilityStmt != NULL)
 		not_one_select();
-	if (query->hasModifyingCTE || query->hasForUpdate)
-		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-						errmsg("the query must only read")));
+	if (query->hasModifyingCTE || locks_rows((Node *) query, NULL))
+		only_reads();
 	s->desc = ExecCleanTypeFromTL(query->targetList);
 	check_names(s->desc);
 }
@@ -354,15 +373,19 @@ run_rows(const NeuralSource *s, List *columns, RowReceiver *r)
 static void
 check_planned(const NeuralSource *s, SPIPlanPtr plan)
 {
+	bool found = !OidIsValid(s->relid);
 	ListCell *lc;
 
 	foreach (lc, SPI_plan_get_plan_sources(plan))
 	{
 		CachedPlanSource *source = lfirst(lc);
 
-		if (list_member_oid(source->relationOids, s->relid))
-			return;
+		if (locks_rows((Node *) source->query_list, NULL))
+			only_reads();
+		found |= list_member_oid(source->relationOids, s->relid);
 	}
+	if (found)
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("\"%s\" was replaced while it was being read", s->text)));
@@ -381,8 +404,7 @@ run_query(const NeuralSource *s, const char *sql, DestReceiver *dest)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s",
 			 SPI_result_code_string(SPI_result));
-	if (OidIsValid(s->relid))
-		check_planned(s, plan);
+	check_planned(s, plan);
 	memset(&options, 0, sizeof(options));
 	options.read_only = true;
 	options.dest = dest;
@@ -450,6 +472,7 @@ neural_source_length(const NeuralSource *s, int column)
 	FirstLength first = {a->atttypid, 0};
 	RowReceiver receiver;
 	const char *name;
+	bool array = OidIsValid(get_element_type(getBaseType(a->atttypid)));
 
 	init_receiver(&receiver, note_length, &first);
 	if (s->rows != NULL)
@@ -458,10 +481,12 @@ neural_source_length(const NeuralSource *s, int column)
 	{
 		name = quote_identifier(NameStr(a->attname));
 		SPI_connect();
-		run_query(s,
-				  psprintf("SELECT %s FROM %s WHERE %s IS NOT NULL LIMIT 1",
-						   name, s->from, name),
-				  &receiver.pub);
+		run_query(
+			s,
+			psprintf("SELECT %s FROM %s WHERE %s%s%s LIMIT 1", name, s->from,
+					 array ? "pg_catalog.cardinality(" : "", name,
+					 array ? ") OPERATOR(pg_catalog.>) 0" : " IS NOT NULL"),
+			&receiver.pub);
 		SPI_finish();
 	}
 	MemoryContextDelete(receiver.context);
