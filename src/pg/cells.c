@@ -14,10 +14,12 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -473,16 +475,48 @@ number_of(CellKind kind, Datum value, pg_tz *zone)
 	return 0;
 }
 
+/*
+ * A category or class must have the same text in every session, so the
+ * settings that output functions follow are set for the moment.
+ */
+static char *
+output_text(FmgrInfo *output, Datum value, pg_tz *zone)
+{
+	int dates = DateStyle, intervals = IntervalStyle,
+		digits = extra_float_digits;
+	pg_tz *session_zone = session_timezone;
+	char *volatile s = NULL;
+
+	DateStyle = USE_ISO_DATES;
+	IntervalStyle = INTSTYLE_POSTGRES;
+	extra_float_digits = 1;
+	if (zone != NULL)
+		session_timezone = zone;
+	PG_TRY();
+	{
+		s = OutputFunctionCall(output, value);
+	}
+	PG_FINALLY();
+	{
+		DateStyle = dates;
+		IntervalStyle = intervals;
+		extra_float_digits = digits;
+		session_timezone = session_zone;
+	}
+	PG_END_TRY();
+	return s;
+}
+
 /* A cell's bytes in UTF-8; not zero-terminated. */
 static const char *
-text_of(CellKind kind, FmgrInfo *output, Datum value, int *len)
+text_of(CellKind kind, FmgrInfo *output, Datum value, pg_tz *zone, int *len)
 {
 	const char *s;
 	char *utf8;
 
 	if (kind == CELL_OUTPUT_TEXT)
 	{
-		s = OutputFunctionCall(output, value);
+		s = output_text(output, value, zone);
 		*len = strlen(s);
 	}
 	else
@@ -593,8 +627,8 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 		else if (c->class == NN_CLASS_TEXT)
 		{
 			int len;
-			const char *s =
-				text_of(cell->kind, &cell->output, values[at], &len);
+			const char *s = text_of(cell->kind, &cell->output, values[at],
+									r->time_zone, &len);
 
 			neural_check(nn_set_text(c, record, s, len, r->learn, &err), &err);
 		}
@@ -640,7 +674,7 @@ neural_label_text(NeuralLabelReader *r, Datum value, int *len)
 		value = DirectFunctionCall1(numeric_trim_scale, value);
 	if (kind != CELL_VARLENA_TEXT && kind != CELL_BPCHAR)
 		kind = CELL_OUTPUT_TEXT;
-	return text_of(kind, &r->output, value, len);
+	return text_of(kind, &r->output, value, NULL, len);
 }
 
 int
