@@ -10,6 +10,7 @@
 #include "../nn/team.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
@@ -83,18 +84,32 @@ sqlstate(nn_code code)
 	return ERRCODE_INTERNAL_ERROR;
 }
 
+/* The engine's texts are UTF-8, and may be cut off anywhere. */
+static const char *
+server_text(const char *s)
+{
+	int len = strlen(s);
+
+	len = pg_encoding_mbcliplen(PG_UTF8, s, len, len);
+	return pg_any_to_server(pnstrdup(s, len), len, PG_UTF8);
+}
+
 void
 neural_ereport(const nn_error *err)
 {
+	const char *message = server_text(err->message);
+	const char *detail = server_text(err->detail);
+	const char *hint = server_text(err->hint);
+
 	/* ereport() spelled out, to report where in the engine it happened */
 	if (errstart(ERROR, TEXTDOMAIN))
 	{
 		errcode(sqlstate(err->code));
-		errmsg_internal("%s", err->message);
-		if (err->detail[0] != '\0')
-			errdetail_internal("%s", err->detail);
-		if (err->hint[0] != '\0')
-			errhint("%s", err->hint);
+		errmsg_internal("%s", message);
+		if (detail[0] != '\0')
+			errdetail_internal("%s", detail);
+		if (hint[0] != '\0')
+			errhint("%s", hint);
 		errfinish(err->file, err->line, err->func);
 	}
 	pg_unreachable();

@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "predict_state.h"
 #include "utils/builtins.h"
 
 /* Of networks that the user described. */
@@ -37,13 +38,14 @@ check_infinite(const NeuralTraining *t)
 		const nn_column *c = &t->features->columns[i];
 
 		if (c->infinite > 0)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column \"%s\" is infinite in " INT64_FORMAT " rows",
-						c->name, c->infinite),
-				 errhint("Replace infinity by NULL or by a number, or "
-						 "leave those rows out.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg_plural(
+						 "column \"%s\" is infinite in " INT64_FORMAT " row",
+						 "column \"%s\" is infinite in " INT64_FORMAT " rows",
+						 c->infinite, neural_server_text(c->name), c->infinite),
+					 errhint("Replace infinity by NULL or by a number, or "
+							 "leave those rows out.")));
 	}
 }
 
@@ -67,7 +69,8 @@ drop_columns(NeuralTraining *t)
 			f->columns[kept++] = *c;
 		else
 			appendStringInfo(&dropped, "%s\"%s\" (%s)",
-							 dropped.len > 0 ? ", " : "", c->name,
+							 dropped.len > 0 ? ", " : "",
+							 neural_server_text(c->name),
 							 c->dropped ? c->dropped : "it says nothing");
 	}
 	f->ncolumns = kept;

@@ -190,7 +190,7 @@ add_feature(NeuralTraining *t, int column)
 	}
 	neural_check(nn_features_add(t->features, utf8(name), class,
 								 utf8(format_type_be(type)), slot, length,
-								 encoder_text(t, o, class), &err),
+								 utf8(encoder_text(t, o, class)), &err),
 				 &err);
 	(void) read_column(t, column);
 }
