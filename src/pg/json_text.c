@@ -6,9 +6,9 @@
 
 #include <math.h>
 
+#include "common/shortest_dec.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
@@ -34,15 +34,27 @@ neural_append_text(StringInfo s, const char *key, const char *value)
 		appendStringInfoString(s, "null");
 }
 
-/* JSON has no infinities. */
+/* JSON has no infinities.  The digits do not depend on the session. */
 void
 neural_append_number(StringInfo s, const char *key, double value)
 {
+	char digits[DOUBLE_SHORTEST_DECIMAL_LEN];
+
 	neural_append_key(s, key);
 	if (isfinite(value))
-		appendStringInfoString(s, float8out_internal(value));
+	{
+		double_to_shortest_decimal_buf(value, digits);
+		appendStringInfoString(s, digits);
+	}
 	else
 		appendStringInfoString(s, "null");
+}
+
+void
+neural_append_integer(StringInfo s, const char *key, int64 value)
+{
+	neural_append_key(s, key);
+	appendStringInfo(s, INT64_FORMAT, value);
 }
 
 void

@@ -120,7 +120,8 @@ arguments_json(const NeuralTrainOptions *o)
 		neural_append_number(&s, "batch_size", o->batch_size);
 	if (o->validation != NULL)
 		neural_append_text(&s, "validation", o->validation);
-	neural_append_number(&s, "seed", (double) o->seed);
+	if (o->seed_given)
+		neural_append_integer(&s, "seed", o->seed);
 	if (o->device != NULL)
 		neural_append_text(&s, "device", o->device);
 	appendStringInfoChar(&s, '}');
@@ -157,7 +158,10 @@ read_arguments(FunctionCallInfo fcinfo)
 	}
 	o->validation = text_argument(fcinfo, ARG_VALIDATION);
 	if (!PG_ARGISNULL(ARG_SEED))
+	{
 		o->seed = PG_GETARG_INT64(ARG_SEED);
+		o->seed_given = true;
+	}
 	o->device = text_argument(fcinfo, ARG_DEVICE);
 	o->arguments = arguments_json(o);
 	if (!PG_ARGISNULL(ARG_OPTIONS))

@@ -133,9 +133,18 @@ whole_value(const char *name, JsonbValue *v)
 {
 	double x = number_value(name, v);
 
-	if (x != floor(x) || fabs(x) > 9e15)
+	if (x != floor(x))
 		wrong_type(name, "a whole number");
-	return (int64) x;
+	/* all have narrower ranges, which are checked elsewhere */
+	return (int64) Max(Min(x, PG_INT32_MAX), PG_INT32_MIN);
+}
+
+static int64
+bigint_value(const char *name, JsonbValue *v)
+{
+	(void) whole_value(name, v);
+	return DatumGetInt64(
+		DirectFunctionCall1(numeric_int8, NumericGetDatum(v->val.numeric)));
 }
 
 static bool
@@ -325,7 +334,7 @@ read_early_stopping(NeuralTrainOptions *o, JsonbValue *v)
 	o->early_stopping = true;
 	o->patience = 10;
 	if (v->type == jbvNumeric)
-		o->patience = (int) Min(whole_value("early_stopping", v), 1000000);
+		o->patience = (int) whole_value("early_stopping", v);
 	else if (v->type == jbvBool)
 		o->early_stopping = v->val.boolean;
 	else if (!is_object(v))
@@ -336,7 +345,7 @@ read_early_stopping(NeuralTrainOptions *o, JsonbValue *v)
 		while (next_pair(&it, &key, &value))
 		{
 			if (strcmp(key, "patience") == 0)
-				o->patience = (int) Min(whole_value(key, &value), 1000000);
+				o->patience = (int) whole_value(key, &value);
 			else if (strcmp(key, "min_delta") == 0)
 				o->min_delta = fabs(number_value(key, &value));
 			else if (strcmp(key, "monitor") == 0)
@@ -407,9 +416,11 @@ is_set(const NeuralTrainOptions *o, const Option *p)
 		case OPTION_SWITCH:
 			return *(const int *) at != -1;
 		case OPTION_BIGINT:
-			return false;
+			return o->seed_given;
 		case OPTION_SPECIAL:
-			return p->read == read_target && o->targets != NIL;
+			/* the others are no arguments */
+			return (p->read == read_target || p->read == read_validation) &&
+				   *(void *const *) at != NULL;
 		default:
 			return *(void *const *) at != NULL;
 	}
@@ -418,9 +429,10 @@ is_set(const NeuralTrainOptions *o, const Option *p)
 static void
 out_of_range(const Option *p)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("%s is out of range", p->name),
-					errdetail("It must be from %g to %g.", p->min, p->max)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s is out of range", p->name),
+			 errdetail("It must be from %.10g to %.10g.", p->min, p->max)));
 }
 
 static void
@@ -439,6 +451,9 @@ read_option(NeuralTrainOptions *o, const Option *p, JsonbValue *v)
 			break;
 		case OPTION_LIST:
 			*(List **) at = list_value(p->name, v);
+			if (at == &o->features && o->features == NIL)
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("%s must not be empty", p->name)));
 			break;
 		case OPTION_NUMBER:
 			*(double *) at = number_value(p->name, v);
@@ -453,7 +468,7 @@ read_option(NeuralTrainOptions *o, const Option *p, JsonbValue *v)
 			break;
 		}
 		case OPTION_BIGINT:
-			*(int64 *) at = whole_value(p->name, v);
+			*(int64 *) at = bigint_value(p->name, v);
 			break;
 		case OPTION_SWITCH:
 			*(int *) at = bool_value(p->name, v);

@@ -53,6 +53,7 @@ typedef struct NeuralTrainOptions
 	int batch_size;
 	const char *validation;
 	int64 seed;
+	bool seed_given;
 	const char *device;
 
 	/* options */

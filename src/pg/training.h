@@ -222,6 +222,7 @@ extern void neural_append_key(StringInfo s, const char *key);
 extern void neural_append_text(StringInfo s, const char *key,
 							   const char *value);
 extern void neural_append_number(StringInfo s, const char *key, double value);
+extern void neural_append_integer(StringInfo s, const char *key, int64 value);
 extern void neural_append_list(StringInfo s, const char *key, List *texts);
 extern Jsonb *neural_json_parse(const char *text);
 

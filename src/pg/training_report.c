@@ -204,7 +204,7 @@ write_settings(const NeuralTraining *t, StringInfo s)
 	neural_append_text(s, "validation",
 					   t->options->validation ? t->options->validation
 											  : "auto");
-	neural_append_number(s, "seed", (double) t->options->seed);
+	neural_append_integer(s, "seed", t->options->seed);
 	neural_append_text(s, "device", t->device->name);
 	neural_append_number(s, "threads", t->threads);
 	neural_append_number(s, "rows", (double) t->rows);
