@@ -202,6 +202,13 @@ count_options(const nn_option *table)
 	return n;
 }
 
+static bool
+is_option(const nn_option *o, const char *name)
+{
+	return nn_name_equal(o->name, name) ||
+		   (o->alias != NULL && nn_name_equal(o->alias, name));
+}
+
 /* The option that a named argument means, or -1 and *err. */
 static int
 find_option(const nn_item *item, const nn_option *table, const char *name,
@@ -212,8 +219,7 @@ find_option(const nn_item *item, const nn_option *table, const char *name,
 
 	for (int i = 0; table[i].name != NULL; i++)
 	{
-		if (nn_name_equal(table[i].name, name) ||
-			(table[i].alias != NULL && nn_name_equal(table[i].alias, name)))
+		if (is_option(&table[i], name))
 			return i;
 		if (n < MAX_NAMES)
 			names[n++] = table[i].name;
@@ -238,11 +244,34 @@ is_reference(const nn_arg *arg, const nn_option *next)
 			(next->type != NN_OPT_CHOICE && next->type != NN_OPT_ITEM));
 }
 
+/*
+ * The option of the first positional argument: the table's first, unless it is
+ * the only one and another is marked for that, and not given by its name.
+ */
+static int
+first_option(const nn_item *item, const nn_option *table)
+{
+	int lone = 0;
+
+	while (table[lone].name != NULL && !table[lone].lone)
+		lone++;
+	if (table[lone].name == NULL)
+		return 0;
+	for (int i = 0; i < item->nargs; i++)
+	{
+		const char *name = item->args[i].name;
+
+		if (name == NULL ? i > 0 : is_option(&table[lone], name))
+			return 0;
+	}
+	return lone;
+}
+
 bool
 nn_options_parse(nn_arena *arena, const nn_item *item, const nn_option *table,
 				 void *conf, nn_refs *refs, nn_error *err)
 {
-	int noptions = count_options(table), next = 0;
+	int noptions = count_options(table), next = first_option(item, table);
 	uint64_t given = 0;
 
 	for (int i = 0; i < item->nargs; i++)
@@ -292,7 +321,10 @@ nn_options_parse(nn_arena *arena, const nn_item *item, const nn_option *table,
 	return true;
 }
 
-/* The value of an option as text; "" when it is the default. */
+/*
+ * The value of an option as text; "" when it is the default, which can
+ * therefore never change: see option.h.
+ */
 static const char *
 value_text(nn_arena *arena, const nn_option *o, const void *conf, nn_error *err)
 {
@@ -354,7 +386,7 @@ nn_options_print(nn_arena *arena, const char *name, const nn_option *table,
 		if (value == NULL)
 			return NULL;
 		/* what must be given needs no name to be understood */
-		positional = positional && o->initial == NN_REQUIRED;
+		positional = o->lone ? n == 0 : positional && o->initial == NN_REQUIRED;
 		if (value[0] != '\0')
 			s = nn_printf(arena, err, "%s%s%s%s%s", s, n++ == 0 ? "(" : ", ",
 						  positional ? "" : o->name, positional ? "" : " = ",

@@ -33,13 +33,14 @@ typedef struct nn_option
 {
 	const char *name; /* in SQL and on disk: never renamed */
 	nn_option_type type;
-	size_t offset;			/* in the configuration struct */
-	double initial;			/* default; for a choice its index */
-	double min, max;		/* of numbers, and of each number of a list */
-	const char *help;		/* one sentence for the manual */
+	size_t offset;				/* in the configuration struct */
+	double initial;				/* default; for a choice its index */
+	double min, max;			/* of numbers, and of each number of a list */
+	const char *help;			/* one sentence for the manual */
 	const char *const *choices; /* NULL-terminated, for NN_OPT_CHOICE */
 	const char *initial_item;	/* default text, for NN_OPT_ITEM */
 	const char *alias;			/* PyTorch's name for it, or NULL */
+	bool lone; /* what one positional argument alone means, not the first */
 } nn_option;
 
 /* .initial of an option that must be given */
@@ -47,7 +48,7 @@ typedef struct nn_option
 
 /*
  * Fill conf from the item's arguments: positional values first, in table
- * order.  The table ends with a NULL name.  References (an argument that is a
+ * order, but for a lone one where the table says what that means.  The table ends with a NULL name.  References (an argument that is a
  * bare word matching no option, for layers such as add(a, b)) are collected
  * into refs when refs is not NULL and refused otherwise.
  */
@@ -64,6 +65,11 @@ extern bool nn_options_parse(nn_arena *arena, const nn_item *item,
 /*
  * The canonical text of an item: "dense(64, activation = relu)".  Options at
  * their defaults are left out.  Parsing it gives the same conf again.
+ *
+ * This text is what models store, and they outlive releases.  So a default,
+ * once released, is never changed: old models would predict other numbers, or
+ * not load.  What should be different from now on becomes a new option, or
+ * what the recipe writes out.  test/golden holds models of every release.
  */
 extern const char *nn_options_print(nn_arena *arena, const char *name,
 									const nn_option *table, const void *conf,
@@ -75,7 +81,7 @@ extern const char *nn_options_print(nn_arena *arena, const char *name,
  */
 typedef struct nn_named
 {
-	const char *name;			/* canonical: in SQL and on disk, never reused */
+	const char *name; /* canonical: in SQL and on disk, never reused */
 	const char *const *aliases; /* NULL-terminated, or NULL: PyTorch's names */
 	const char *summary;		/* one line for the manual */
 	size_t conf_size;

@@ -62,7 +62,7 @@ case("a: dense(4) b: dense(4, tanh) identity(a) dense(4) add(b) dense(1)")
 CODES = "category [3,4]"
 MIXED = "number 3 category [3,5,2] entity [9]"
 case("embedding(3) dense(4, tanh) dense(1)", sections=CODES)
-case("embedding(2, 5) tanh dense(1)", sections=CODES,
+case("embedding(input_dim = 5, output_dim = 2) tanh dense(1)", sections=CODES,
      optimizer="adamw(0.01, weight_decay = 0.1)")
 case("one_hot dense(4, tanh) dense(1)", sections=CODES)
 case("one_hot(robust) dense(4, tanh) dense(1)", sections=CODES)

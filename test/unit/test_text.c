@@ -25,6 +25,18 @@ static const char *const canonical[][2] = {
 	 "batch_normalization(momentum = 0.9, epsilon = 1e-05)"},
 	{"input(category) embedding(4, embeddings_initializer=RandomUniform)",
 	 "input(section = category) embedding(4)"},
+	{"input(category) Embedding(1000, 8)",
+	 "input(section = category) embedding(input_dim = 1000, output_dim = 8)"},
+	{"input(category) embedding(0, 8, random_normal)",
+	 "input(section = category) embedding(8, embeddings_initializer = "
+	 "random_normal)"},
+	{"input(category) embedding(1000, output_dim = 8)",
+	 "input(section = category) embedding(input_dim = 1000, output_dim = 8)"},
+	{"input(category) embedding(8, num_embeddings = 1000)",
+	 "input(section = category) embedding(input_dim = 1000, output_dim = 8)"},
+	{"input(category) embedding(1000, embedding_dim = 8, 3)", NULL},
+	{"input(category) embedding(1000, input_dim = 8, output_dim = 8)", NULL},
+	{"input(category) embedding(input_dim = 1000)", NULL},
 	{"swish activation(swish) leakyReLU(0.3) leaky_relu(0.1)",
 	 "silu activation(silu) leaky_relu leaky_relu(negative_slope = 0.1)"},
 	{"dense(\t3\r\n) , ; dense ( 4 )", "dense(3) dense(4)"}};

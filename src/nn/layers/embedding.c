@@ -6,6 +6,9 @@
  *
  * A code that is no category gives zeros.  The tables of all columns are one
  * parameter.
+ *
+ * embedding(8) is the size of the output, as the input knows its categories;
+ * embedding(1000, 8) says both, in the order that Keras and PyTorch have.
  */
 #include <stddef.h>
 
@@ -13,20 +16,12 @@
 
 typedef struct conf
 {
-	int output_dim, input_dim;
+	int input_dim, output_dim;
 	const nn_item *initializer;
 	nn_codes codes;
 } conf;
 
 static const nn_option options[] = {
-	{.name = "output_dim",
-	 .type = NN_OPT_INT,
-	 .offset = offsetof(conf, output_dim),
-	 .initial = NN_REQUIRED,
-	 .min = 1,
-	 .max = NN_MAX_UNITS,
-	 .alias = "embedding_dim",
-	 .help = "Numbers for each category."},
 	{.name = "input_dim",
 	 .type = NN_OPT_INT,
 	 .offset = offsetof(conf, input_dim),
@@ -35,6 +30,15 @@ static const nn_option options[] = {
 	 .max = NN_MAX_UNITS,
 	 .alias = "num_embeddings",
 	 .help = "Number of categories; 0 for those of the column itself."},
+	{.name = "output_dim",
+	 .type = NN_OPT_INT,
+	 .offset = offsetof(conf, output_dim),
+	 .initial = NN_REQUIRED,
+	 .min = 1,
+	 .max = NN_MAX_UNITS,
+	 .alias = "embedding_dim",
+	 .lone = true,
+	 .help = "Numbers for each category; a single argument is this one."},
 	{.name = "embeddings_initializer",
 	 .type = NN_OPT_ITEM,
 	 .offset = offsetof(conf, initializer),
@@ -96,7 +100,7 @@ const nn_layer_ops nn_layer_embedding = {
 			  .options = options,
 			  .examples =
 				  (const char *const[]){"input(category) embedding(3)",
-										"input(category) embedding(2, 5, "
+										"input(category) embedding(5, 2, "
 										"random_normal(0, 1)) dense(2)",
 										NULL}},
 	.infer = infer,
