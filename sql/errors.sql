@@ -54,6 +54,10 @@ SELECT neural.train('m', 'SELECT age, CASE WHEN id < 4 THEN ''Infinity'' ELSE in
 
 -- rows
 SELECT neural.train('m', 'SELECT * FROM good WHERE false', target => 'churned');
+SELECT neural.train('m', 'SELECT ARRAY[age] AS v, churned FROM good WHERE false', target => 'churned');
+CREATE TABLE none (v int[], churned boolean);
+SELECT neural.train('m', 'none', target => 'churned');
+SELECT neural.fit(n, 'churned') FROM none n;
 SELECT neural.train('m', 'SELECT * FROM good WHERE id <= 9', target => 'churned');
 
 -- features
@@ -133,6 +137,13 @@ SET neural.max_model_size = '64kB';
 SELECT neural.train('m', 'good', target => 'churned', epochs => 1);
 RESET neural.max_model_size;
 SET neural.max_modelsize = 1;
+-- few weights that take a lot of memory to predict with
+SELECT version FROM neural.train('wide', 'good', target => 'churned', epochs => 1, batch_size => 2,
+  layers => 'dense(64)' || (SELECT string_agg(format(' x%s: identity concatenate(x%s, x%s, x%s, x%s)', i, i, i, i, i), '' ORDER BY i) FROM generate_series(1, 5) i) || repeat(' relu', 40));
+SET neural.max_memory = '8MB';
+SELECT neural.predict('wide', g) FROM good g LIMIT 1;
+RESET neural.max_memory;
+DROP TABLE wide;
 
 -- transactions
 START TRANSACTION READ ONLY;

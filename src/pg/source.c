@@ -92,7 +92,9 @@ not_one_select(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("data must be the name of a table or view, or one SELECT "
-					"statement")));
+					"statement"),
+			 errhint("Put double quotes inside of the string around a name "
+					 "that needs them; prepare anything else in a view.")));
 }
 
 /* Whether there are words, as in a statement, outside of quotes. */
@@ -453,7 +455,7 @@ neural_source_run(const NeuralSource *s, List *columns, NeuralRowCallback row,
 typedef struct FirstLength
 {
 	Oid type;
-	int length;
+	int length; /* -1: there was no row */
 } FirstLength;
 
 static void
@@ -461,6 +463,7 @@ note_length(void *arg, const Datum *values, const bool *nulls)
 {
 	FirstLength *first = arg;
 
+	first->length = Max(first->length, 0);
 	if (first->length == 0 && !nulls[0])
 		first->length = neural_cell_length(first->type, values[0]);
 }
@@ -469,9 +472,8 @@ int
 neural_source_length(const NeuralSource *s, int column)
 {
 	Form_pg_attribute a = TupleDescAttr(s->desc, column - 1);
-	FirstLength first = {a->atttypid, 0};
+	FirstLength first = {a->atttypid, -1};
 	RowReceiver receiver;
-	const char *name;
 	bool array = OidIsValid(get_element_type(getBaseType(a->atttypid)));
 
 	init_receiver(&receiver, note_length, &first);
@@ -479,7 +481,8 @@ neural_source_length(const NeuralSource *s, int column)
 		run_rows(s, list_make1_int(column), &receiver);
 	else
 	{
-		name = quote_identifier(NameStr(a->attname));
+		const char *name = quote_identifier(NameStr(a->attname));
+
 		SPI_connect();
 		run_query(
 			s,
@@ -487,6 +490,10 @@ neural_source_length(const NeuralSource *s, int column)
 					 array ? "pg_catalog.cardinality(" : "", name,
 					 array ? ") OPERATOR(pg_catalog.>) 0" : " IS NOT NULL"),
 			&receiver.pub);
+		/* no elements, or no rows at all */
+		if (first.length < 0)
+			run_query(s, psprintf("SELECT %s FROM %s LIMIT 1", name, s->from),
+					  &receiver.pub);
 		SPI_finish();
 	}
 	MemoryContextDelete(receiver.context);

@@ -51,7 +51,10 @@ typedef void (*NeuralRowCallback)(void *arg, const Datum *values,
 extern void neural_source_run(const NeuralSource *s, List *columns,
 							  NeuralRowCallback row, void *arg);
 
-/* The elements of an array column, by the first row that has it; 0: none. */
+/*
+ * The elements of an array column, by the first row that has any; 0 where none
+ * has, -1 where there are no rows.
+ */
 extern int neural_source_length(const NeuralSource *s, int column);
 
 #endif /* NEURAL_SOURCE_H */

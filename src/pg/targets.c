@@ -283,7 +283,9 @@ check_classes(const NeuralTraining *t, int i)
 	if (model->nclasses == 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("target \"%s\" has one class only, \"%s\"",
-							   t->targets[i].name, model->classes[0])));
+							   t->targets[i].name, model->classes[0]),
+						errhint("Classes are learned from their differences: "
+								"data must have rows of at least two.")));
 }
 
 /*
@@ -419,7 +421,9 @@ learn_scale(NeuralTraining *t, int i)
 	if (!(min < max))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("target \"%s\" is %.6g in every row",
-							   t->targets[i].name, min)));
+							   t->targets[i].name, min),
+						errhint("There is nothing to learn about a number that "
+								"is always the same.")));
 	model->mean = mean;
 	model->scale = sqrt(m2 / count);
 	model->min = min;
