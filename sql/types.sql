@@ -49,6 +49,27 @@ SELECT bool_and(neural.predict('tokyo', h) = b.p) AS same FROM hours h JOIN befo
 SET timezone = 'UTC';
 SELECT neural.describe(model) ->> 'time_zone' AS time_zone FROM tokyo;
 
+-- how long it took is learned from when it began and ended
+CREATE TABLE tasks AS
+SELECT started, started + minutes * interval '1 minute' AS ended, date '2024-03-01' AS due, started::date + 40 AS checked, minutes > 90 AS late, minutes / 10.0 AS cost
+  FROM (SELECT timestamp '2024-01-01' + i * interval '3 hours' AS started, i * 7919 % 181 AS minutes FROM generate_series(1, 1200) i) t;
+UPDATE tasks SET ended = NULL WHERE extract(day FROM started) = 13;
+SELECT value > 0.9 AS learned FROM neural.train('late', 'tasks', target => 'late', features => ARRAY['started', 'ended', 'due'], epochs => 30);
+SELECT position, name, type, encoder, numbers, nulls > 0 AS nulls FROM neural.features('late') ORDER BY position;
+SELECT neural.predict_proba('late', s, 'true') < 0.2 AS soon, neural.predict_proba('late', l, 'true') > 0.8 AS late
+  FROM (SELECT timestamp '2024-02-01 10:00' AS started, timestamp '2024-02-01 10:40' AS ended) s, (SELECT timestamp '2024-02-01 10:00' AS started, timestamp '2024-02-01 12:40' AS ended) l;
+SELECT neural.classify('late', ROW(timestamp '2024-02-01 10:00', timestamp '2024-02-01 12:40')), neural.classify('late', ROW(timestamp '2024-02-01 10:00', NULL::timestamp)) IS NULL AS unknown;
+SELECT neural.classify('late', ROW(1, 2, 3));
+SELECT neural.create_function('late', 'is_late');
+SELECT is_late('2024-02-01 10:00', '2024-02-01 12:40'), is_late('2024-02-01 10:00', '2024-02-01 10:40');
+SELECT metric, value > 0.9 AS well FROM neural.evaluate('late', 'SELECT started, ended, late FROM tasks') WHERE metric = 'accuracy';
+SELECT value > 0.9 AS learned FROM neural.train('cost', 'tasks', target => 'cost', features => ARRAY['started', 'ended'], epochs => 30);
+SELECT count(*) FILTER (WHERE position > 2) AS derived FROM neural.features('cost');
+SELECT version FROM neural.train('cost', 'tasks', target => 'cost', features => ARRAY['started', 'ended'], epochs => 1, options => '{"date_differences": false, "activate": "always"}');
+SELECT version FROM neural.train('cost', 'tasks', target => 'cost', features => ARRAY['started', 'checked', 'ended'], layers => 'dense(4)', epochs => 1, options => '{"date_differences": true, "activate": "always"}');
+SELECT version FROM neural.train('cost', 'tasks', target => 'cost', features => ARRAY['started', 'ended'], layers => 'dense(4)', epochs => 1, options => '{"activate": "always"}');
+SELECT v AS version, string_agg(name, ', ' ORDER BY position) AS columns FROM generate_series(1, 4) v, neural.features('cost', v) GROUP BY v ORDER BY v;
+
 -- targets of every type keep it
 CREATE FUNCTION learn(target text, task text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE r neural.train_result; p jsonb;

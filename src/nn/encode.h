@@ -60,10 +60,11 @@ typedef enum nn_slot_kind
 	NN_SLOT_VECTOR	/* float[length]; first NaN: NULL */
 } nn_slot_kind;
 
-#define NN_TEXT_NULL (-1)
-#define NN_TEXT_UNKNOWN (-2) /* not in the dictionary */
+#define NN_TEXT_NULL	  (-1)
+#define NN_TEXT_UNKNOWN	  (-2) /* not in the dictionary */
 #define NN_MAX_CATEGORIES (1 << 20)
-#define NN_MAX_TEXT_LENGTH 1024 /* longer category names are cut, at a
+#define NN_MAX_TEXT_LENGTH                                                     \
+	1024 /* longer category names are cut, at a
 								 * character's beginning */
 
 /* Texts and their numbers, in order of arrival.  Hashed, arena-owned. */
@@ -89,6 +90,10 @@ typedef struct nn_column
 	nn_slot_kind slot;
 	int length;	   /* of a vector, else 1 */
 	size_t offset; /* of the slot in a record */
+
+	/* a column that no table has: the one less the other (numbers of two
+	 * columns); -1 in all others */
+	int minus_from, minus_what;
 
 	nn_dictionary *dictionary; /* texts; while reading: every text met; in a
 								* model: the categories, in order of code */
@@ -151,8 +156,7 @@ typedef struct nn_encoder_ops
 	/* the same for one row, as data; NULL where it cannot be said so */
 	void (*code)(const nn_column *c, nn_number_code *code);
 	bool (*save)(const nn_column *c, nn_writer *w, nn_error *err);
-	bool (*load)(nn_column *c, nn_arena *arena, nn_reader *r,
-				 nn_error *err);
+	bool (*load)(nn_column *c, nn_arena *arena, nn_reader *r, nn_error *err);
 } nn_encoder_ops;
 
 extern const nn_encoder_ops *const nn_encoders[];
@@ -161,9 +165,10 @@ typedef struct nn_features
 {
 	nn_arena *arena;
 	int ncolumns;
+	int nread; /* the first of them, which are read; the rest is derived */
 	nn_column *columns;
-	size_t record_size; /* bytes, a multiple of 8 */
-	nn_layout layout;	/* set by nn_features_finish */
+	size_t record_size;	   /* bytes, a multiple of 8 */
+	nn_layout layout;	   /* set by nn_features_finish */
 	nn_number_code *codes; /* one for each column; likewise */
 	int nclips;			   /* the first numbers of an encoded row, and */
 	nn_real *clips;		   /* their clips */
@@ -181,6 +186,14 @@ extern nn_column *nn_features_add(nn_features *f, const char *name,
 								  nn_column_class class, const char *type_name,
 								  nn_slot_kind slot, int length,
 								  const char *encoder, nn_error *err);
+
+/*
+ * Add a column that is derived: how much later, in seconds, one timestamp or
+ * date is than another.  Derived columns come after all that are read.
+ */
+extern nn_column *nn_features_add_difference(nn_features *f, int from, int what,
+											 const char *encoder,
+											 nn_error *err);
 
 /* After the last add: offsets and record_size.  Extra bytes for the caller's
  * own slots (targets, weight) may be asked for; they begin at *extra_at. */
@@ -201,18 +214,25 @@ extern void nn_set_null(const nn_column *c, char *record);
 extern bool nn_set_text(const nn_column *c, char *record, const char *text,
 						int len, bool learn, nn_error *err);
 /* n must be c->length: else NN_DATA naming column and both lengths */
-extern bool nn_set_vector(const nn_column *c, char *record,
-						  const float *values, int n, nn_error *err);
+extern bool nn_set_vector(const nn_column *c, char *record, const float *values,
+						  int n, nn_error *err);
+
+/*
+ * Set the slots of derived columns, once all others of the record are set.
+ * NULL where either column is.
+ */
+extern void nn_features_derive(const nn_features *f, char *record);
 
 extern bool nn_features_observe(nn_features *f, const char *records, int n,
 								const uint8_t *use, nn_error *err);
 extern bool nn_features_finish(nn_features *f, nn_error *err);
+/* Forget the columns that are dropped; records keep their layout. */
+extern bool nn_features_forget(nn_features *f, nn_error *err);
 /* out: n rows of layout.width */
-extern void nn_features_encode(const nn_features *f, const char *records,
-							   int n, nn_real *out);
+extern void nn_features_encode(const nn_features *f, const char *records, int n,
+							   nn_real *out);
 
-extern bool nn_features_save(const nn_features *f, nn_writer *w,
-							 nn_error *err);
+extern bool nn_features_save(const nn_features *f, nn_writer *w, nn_error *err);
 extern nn_features *nn_features_load(nn_arena *arena, nn_reader *r,
 									 nn_error *err);
 

@@ -22,7 +22,7 @@
 #define MIN_SAMPLE	   4096
 
 /* Of a stored column: what is there however short its texts are. */
-#define MIN_COLUMN_BYTES 86
+#define MIN_COLUMN_BYTES 87
 
 /* Many times what a table can have. */
 #define MAX_COLUMNS 16384
@@ -43,6 +43,7 @@ const char nn_dropped_null[] = "it is NULL in every training row";
 const char nn_dropped_constant[] =
 	"it has the same value in every training row";
 const char nn_dropped_distinct[] = "nearly all of its values are different";
+const char nn_dropped_derived[] = "it differs from another by a constant";
 
 bool
 nn_read_bool(nn_reader *r, int *v, nn_error *err)
@@ -132,6 +133,7 @@ nn_features_add(nn_features *f, const char *name, nn_column_class class,
 	c->class = class;
 	c->slot = slot;
 	c->length = length;
+	c->minus_from = c->minus_what = -1;
 	if (!slot_fits(class, slot, length))
 	{
 		nn_fail(err, NN_LIMIT,
@@ -149,7 +151,35 @@ nn_features_add(nn_features *f, const char *name, nn_column_class class,
 	if (!set_encoder(c, f->arena,
 					 encoder != NULL ? encoder : default_encoder[class], err))
 		return NULL;
-	f->ncolumns++;
+	f->nread = ++f->ncolumns;
+	return c;
+}
+
+static bool
+is_moment(const nn_column *c)
+{
+	return c->class == NN_CLASS_TIMESTAMP || c->class == NN_CLASS_DATE;
+}
+
+nn_column *
+nn_features_add_difference(nn_features *f, int from, int what,
+						   const char *encoder, nn_error *err)
+{
+	int nread = f->nread;
+	const char *name = nn_printf(f->arena, err, "%s - %s",
+								 f->columns[from].name, f->columns[what].name);
+	nn_column *c;
+
+	if (name == NULL)
+		return NULL;
+	c = nn_features_add(f, name, NN_CLASS_NUMBER, "interval", NN_SLOT_REAL64, 1,
+						encoder, err);
+	f->nread = nread;
+	if (c != NULL)
+	{
+		c->minus_from = from;
+		c->minus_what = what;
+	}
 	return c;
 }
 
@@ -213,54 +243,6 @@ nn_features_layout(nn_features *f, size_t extra, size_t *extra_at,
 		if (!c->encoder->start(c, f->arena, err))
 			return false;
 	}
-	return true;
-}
-
-void
-nn_set_null(const nn_column *c, char *record)
-{
-	char *slot = record + c->offset;
-
-	switch (c->slot)
-	{
-		case NN_SLOT_REAL64:
-			*(double *) slot = NAN;
-			break;
-		case NN_SLOT_TEXT:
-			*(int32_t *) slot = NN_TEXT_NULL;
-			break;
-		case NN_SLOT_REAL32:
-		case NN_SLOT_VECTOR:
-			/* also where nothing will look, so that records are defined */
-			for (int i = 0; i < c->length; i++)
-				((float *) slot)[i] = NAN;
-			break;
-	}
-}
-
-bool
-nn_set_text(const nn_column *c, char *record, const char *text, int len,
-			bool learn, nn_error *err)
-{
-	int32_t number = learn ? nn_dictionary_add(c->dictionary, text, len, err)
-						   : nn_dictionary_find(c->dictionary, text, len);
-
-	if (number < NN_TEXT_UNKNOWN)
-		return false;
-	*(int32_t *) (record + c->offset) = number;
-	return true;
-}
-
-bool
-nn_set_vector(const nn_column *c, char *record, const float *values, int n,
-			  nn_error *err)
-{
-	if (n != c->length)
-		return nn_fail(err, NN_DATA,
-					   "column \"%s\" has an array of %d numbers, but %d are "
-					   "expected",
-					   c->name, n, c->length);
-	memcpy(record + c->offset, values, n * sizeof(float));
 	return true;
 }
 
@@ -376,6 +358,13 @@ nn_features_finish(nn_features *f, nn_error *err)
 
 		if (!c->encoder->finish(c, f->arena, err))
 			return false;
+		if (c->minus_from >= 0 && c->dropped == NULL &&
+			(f->columns[c->minus_from].dropped != NULL ||
+			 f->columns[c->minus_what].dropped != NULL))
+		{
+			c->dropped = nn_dropped_derived;
+			memset(c->width, 0, sizeof(c->width));
+		}
 	}
 	if (!place_columns(f, err))
 		return false;
@@ -448,6 +437,35 @@ nn_features_encode(const nn_features *f, const char *records, int n,
 	}
 }
 
+bool
+nn_features_forget(nn_features *f, nn_error *err)
+{
+	int *number = nn_alloc_array(f->arena, f->ncolumns, sizeof(int), err);
+	int kept = 0, read = 0;
+
+	if (number == NULL)
+		return false;
+	for (int i = 0; i < f->ncolumns; i++)
+	{
+		nn_column *c = &f->columns[i];
+
+		if (c->dropped != NULL)
+			continue;
+		if (c->minus_from >= 0)
+		{
+			/* neither is dropped, or the difference would be */
+			c->minus_from = number[c->minus_from];
+			c->minus_what = number[c->minus_what];
+		}
+		read += i < f->nread;
+		number[i] = kept;
+		f->columns[kept++] = *c;
+	}
+	f->ncolumns = kept;
+	f->nread = read;
+	return place_columns(f, err);
+}
+
 static bool
 save_column(const nn_column *c, nn_writer *w, nn_error *err)
 {
@@ -459,8 +477,11 @@ save_column(const nn_column *c, nn_writer *w, nn_error *err)
 	return text != NULL && nn_write_text(w, c->name, strlen(c->name), err) &&
 		   nn_write_text(w, c->type_name, strlen(c->type_name), err) &&
 		   nn_write_u8(w, c->class, err) && nn_write_u8(w, c->slot, err) &&
-		   nn_write_u32(w, c->length, err) && nn_write_u64(w, c->rows, err) &&
-		   nn_write_u64(w, c->nulls, err) &&
+		   nn_write_u32(w, c->length, err) &&
+		   nn_write_u8(w, c->minus_from >= 0, err) &&
+		   (c->minus_from < 0 || (nn_write_u32(w, c->minus_from, err) &&
+								  nn_write_u32(w, c->minus_what, err))) &&
+		   nn_write_u64(w, c->rows, err) && nn_write_u64(w, c->nulls, err) &&
 		   nn_write_u64(w, c->infinite, err) &&
 		   nn_write_u64(w, c->distinct, err) && nn_write_f64(w, c->mean, err) &&
 		   nn_write_f64(w, c->stddev, err) && nn_write_f64(w, c->min, err) &&
@@ -502,42 +523,85 @@ read_counts(nn_column *c, nn_reader *r, nn_error *err)
 		   nn_read_f64(r, &c->min, err) && nn_read_f64(r, &c->max, err);
 }
 
+/*
+ * Which two columns it is the difference of: both are read, and moments in
+ * time.  No column that is read may follow.
+ */
 static bool
-load_column(nn_features *f, nn_reader *r, nn_error *err)
+load_difference(const nn_features *f, nn_column *c, nn_reader *r, nn_error *err)
 {
-	nn_arena *arena = f->arena;
-	const char *name, *type_name, *text, *dropped;
+	int derived = 0;
+	uint32_t from = 0, what = 0;
+
+	c->minus_from = c->minus_what = -1;
+	if (!nn_read_bool(r, &derived, err) ||
+		(derived &&
+		 (!nn_read_u32(r, &from, err) || !nn_read_u32(r, &what, err))))
+		return false;
+	if (!derived && f->nread == f->ncolumns)
+		return true;
+	if (!derived || c->class != NN_CLASS_NUMBER || c->slot != NN_SLOT_REAL64 ||
+		from >= (uint32_t) f->nread || what >= (uint32_t) f->nread ||
+		from == what || !is_moment(&f->columns[from]) ||
+		!is_moment(&f->columns[what]))
+		return nn_fail(err, NN_CORRUPT,
+					   "model is damaged: its derived columns are wrong");
+	c->minus_from = (int) from;
+	c->minus_what = (int) what;
+	return true;
+}
+
+/* The kind of a column, and what was known of it before it had an encoder. */
+static bool
+load_kind(const nn_features *f, nn_column *c, nn_reader *r, nn_error *err)
+{
 	uint8_t class, slot;
 	uint32_t length;
-	nn_column *c, counts = {0};
-	int used = 0;
+	const char *dropped;
 
-	if (!nn_read_text(r, arena, &name, NULL, err) ||
-		!nn_read_text(r, arena, &type_name, NULL, err) ||
+	if (!nn_read_text(r, f->arena, &c->name, NULL, err) ||
+		!nn_read_text(r, f->arena, &c->type_name, NULL, err) ||
 		!nn_read_u8(r, &class, err) || !nn_read_u8(r, &slot, err) ||
-		!nn_read_count(r, NN_MAX_UNITS, 0, &length, err) ||
-		!read_counts(&counts, r, err) ||
-		!nn_read_text(r, arena, &dropped, NULL, err) ||
-		!nn_read_text(r, arena, &text, NULL, err))
+		!nn_read_count(r, NN_MAX_UNITS, 0, &length, err))
 		return false;
 	if (class >= NN_CLASSES || slot > NN_SLOT_VECTOR ||
 		!slot_fits(class, slot, (int) length))
 		return nn_fail(err, NN_CORRUPT,
 					   "model is damaged: kind of column \"%s\" is wrong",
-					   name);
-	c = nn_features_add(f, name, class, type_name, slot, (int) length, text,
-						err);
+					   c->name);
+	c->class = class;
+	c->slot = slot;
+	c->length = (int) length;
+	if (!load_difference(f, c, r, err) || !read_counts(c, r, err) ||
+		!nn_read_text(r, f->arena, &dropped, NULL, err))
+		return false;
+	c->dropped = dropped[0] != '\0' ? dropped : NULL;
+	return true;
+}
+
+static bool
+load_column(nn_features *f, nn_reader *r, nn_error *err)
+{
+	nn_arena *arena = f->arena;
+	const char *text;
+	nn_column *c, stored = {0};
+	int used = 0, nread = f->nread;
+
+	if (!load_kind(f, &stored, r, err) ||
+		!nn_read_text(r, arena, &text, NULL, err))
+		return false;
+	c = nn_features_add(f, stored.name, stored.class, stored.type_name,
+						stored.slot, stored.length, text, err);
 	if (c == NULL)
 		return false;
-	c->rows = counts.rows;
-	c->nulls = counts.nulls;
-	c->infinite = counts.infinite;
-	c->distinct = counts.distinct;
-	c->mean = counts.mean;
-	c->stddev = counts.stddev;
-	c->min = counts.min;
-	c->max = counts.max;
-	c->dropped = dropped[0] != '\0' ? dropped : NULL;
+	if (stored.minus_from >= 0)
+		f->nread = nread;
+	stored.name = c->name;
+	stored.type_name = c->type_name;
+	stored.dictionary = c->dictionary;
+	stored.encoder = c->encoder;
+	stored.conf = c->conf;
+	*c = stored;
 	if (!c->encoder->load(c, arena, r, err))
 		return false;
 	for (int kind = 0; kind < NN_SECTION_KINDS; kind++)
@@ -546,7 +610,7 @@ load_column(nn_features *f, nn_reader *r, nn_error *err)
 		return nn_fail(err, NN_CORRUPT,
 					   "model is damaged: column \"%s\" is neither used nor "
 					   "dropped",
-					   name);
+					   c->name);
 	return true;
 }
 

@@ -67,6 +67,7 @@ typedef struct FloatCell
 
 struct NeuralRowReader
 {
+	const nn_features *features;
 	int nfloats;
 	FloatCell *floats;
 	int ncells; /* all others */
@@ -346,15 +347,16 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	NeuralRowReader *r = palloc0(sizeof(*r));
 	int longest = 0;
 
-	r->cells = palloc0(Max(f->ncolumns, 1) * sizeof(Cell));
-	r->floats = palloc(Max(f->ncolumns, 1) * sizeof(FloatCell));
-	r->attributes = palloc0(Max(f->ncolumns, 1) * sizeof(AttrNumber));
+	r->features = f;
+	r->cells = palloc0(Max(f->nread, 1) * sizeof(Cell));
+	r->floats = palloc(Max(f->nread, 1) * sizeof(FloatCell));
+	r->attributes = palloc0(Max(f->nread, 1) * sizeof(AttrNumber));
 	r->learn = learn;
 	r->time_zone = time_zone ? pg_tzset(time_zone) : session_timezone;
 	if (r->time_zone == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("time zone \"%s\" not recognized", time_zone)));
-	for (int i = 0; i < f->ncolumns; i++)
+	for (int i = 0; i < f->nread; i++)
 	{
 		const nn_column *column = &f->columns[i];
 		Cell *cell = &r->cells[r->ncells];
@@ -559,14 +561,12 @@ array_elements(ArrayType *a, CellKind kind, float *out)
 int
 neural_cell_length(Oid type, Datum value)
 {
+	ArrayType *a;
+
 	if (cell_kind(getBaseType(type)) == CELL_PGVECTOR)
 		return ((PgVector *) PG_DETOAST_DATUM(value))->dim;
-	else
-	{
-		ArrayType *a = DatumGetArrayTypeP(value);
-
-		return ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
-	}
+	a = DatumGetArrayTypeP(value);
+	return ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 }
 
 static void
@@ -643,6 +643,7 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 			nn_set_number(c, record, x);
 		}
 	}
+	nn_features_derive(r->features, record);
 }
 
 /*

@@ -227,12 +227,12 @@ choose_columns(const NeuralSource *source, const nn_model *m, TupleDesc *desc)
 	ListCell *cell;
 	int i = 1;
 
-	for (int f = 0; f < m->features->ncolumns + m->ntargets; f++)
+	for (int f = 0; f < m->features->nread + m->ntargets; f++)
 	{
 		const char *name = neural_server_text(
-			f < m->features->ncolumns
+			f < m->features->nread
 				? m->features->columns[f].name
-				: m->targets[f - m->features->ncolumns].name);
+				: m->targets[f - m->features->nread].name);
 		int number = neural_source_column(source, name);
 
 		if (number == 0)
@@ -253,7 +253,7 @@ run_evaluation(Evaluation *e, const char *data, nn_arena *arena)
 	TupleDesc desc;
 	List *columns = choose_columns(source, m, &desc);
 
-	e->nfeatures = m->features->ncolumns;
+	e->nfeatures = m->features->nread;
 	e->targets = palloc0(sizeof(EvaluateTarget) * m->ntargets);
 	for (int i = 0; i < m->ntargets; i++)
 		open_target(&e->targets[i], &m->targets[i],

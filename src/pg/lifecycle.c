@@ -241,7 +241,7 @@ function_body(const nn_model *m, Oid relid, Oid type, const char *type_name)
 	char *model = quote_literal_cstr(neural_sql_name(relid));
 
 	initStringInfo(&row);
-	for (int i = 0; i < m->features->ncolumns; i++)
+	for (int i = 0; i < m->features->nread; i++)
 		appendStringInfo(&row, "%s$%d", i > 0 ? ", " : "", i + 1);
 	if (m->ntargets != 1)
 		return psprintf("neural.predict_all(%s::pg_catalog.regclass, ROW(%s))",
@@ -284,14 +284,14 @@ neural_create_function(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE FUNCTION %s(",
 					 quote_qualified_identifier(schema, function));
-	if (m->features->ncolumns > FUNC_MAX_ARGS)
+	if (m->features->nread > FUNC_MAX_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_ARGUMENTS),
 				 errmsg("the model has %d columns, but functions cannot have "
 						"more than %d arguments",
-						m->features->ncolumns, FUNC_MAX_ARGS)));
-	types = palloc(sizeof(Oid) * m->features->ncolumns);
-	for (int i = 0; i < m->features->ncolumns; i++)
+						m->features->nread, FUNC_MAX_ARGS)));
+	types = palloc(sizeof(Oid) * m->features->nread);
+	for (int i = 0; i < m->features->nread; i++)
 	{
 		const nn_column *c = &m->features->columns[i];
 
@@ -311,7 +311,7 @@ neural_create_function(PG_FUNCTION_ARGS)
 	level = neural_sql_begin();
 	neural_sql_run(sql.data, false, 0, NULL, NULL, NULL);
 	neural_sql_end(level);
-	created = LookupFuncName(names, m->features->ncolumns, types, false);
+	created = LookupFuncName(names, m->features->nread, types, false);
 	MemoryContextDelete(context);
 	PG_RETURN_OID(created);
 }

@@ -194,7 +194,7 @@ neural_summary(PG_FUNCTION_ARGS)
 	for (int i = 0; i < m->ntargets; i++)
 		put_target(&buf, &m->targets[i]);
 	appendStringInfo(&buf, "Input: %d columns, as %d numbers\n",
-					 m->features->ncolumns, m->features->layout.width);
+					 m->features->nread, m->features->layout.width);
 	for (int i = 0; i < m->nnetworks; i++)
 	{
 		const nn_graph *g = m->networks[i].graph;

@@ -192,7 +192,7 @@ is_anonymous(TupleDesc desc)
 static bool
 has_all_columns(TupleDesc desc, const nn_features *f)
 {
-	for (int i = 0; i < f->ncolumns; i++)
+	for (int i = 0; i < f->nread; i++)
 	{
 		char *name = neural_server_text(f->columns[i].name);
 		int j = 0;
@@ -212,14 +212,14 @@ static char *
 column_list(const nn_features *f)
 {
 	StringInfoData buf;
-	int shown = Min(f->ncolumns, 20);
+	int shown = Min(f->nread, 20);
 
 	initStringInfo(&buf);
 	for (int i = 0; i < shown; i++)
 		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
 						 neural_server_text(f->columns[i].name));
-	if (f->ncolumns > shown)
-		appendStringInfo(&buf, " and %d more", f->ncolumns - shown);
+	if (f->nread > shown)
+		appendStringInfo(&buf, " and %d more", f->nread - shown);
 	return buf.data;
 }
 
@@ -229,14 +229,14 @@ by_position(TupleDesc desc, const nn_features *f)
 {
 	if (!is_anonymous(desc))
 		return false;
-	if (desc->natts == f->ncolumns)
+	if (desc->natts == f->nread)
 		return true;
 	if (has_all_columns(desc, f))
 		return false;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("row has %d columns, but the model takes %d", desc->natts,
-					f->ncolumns),
+					f->nread),
 			 errdetail("The columns of the model are: %s.", column_list(f))));
 }
 
@@ -301,12 +301,10 @@ deform_row(NeuralPredictState *s, HeapTupleHeader header)
 		const AttrNumber *attributes = neural_row_reader_attributes(s->reader);
 		const char *data = (const char *) header + header->t_hoff;
 
-		for (int i = 0; i < s->model->features->ncolumns; i++)
+		for (int i = 0; i < s->model->features->nread; i++)
 		{
 			int at = attributes[i] - 1;
 
-			if (at < 0)
-				continue; /* made of others */
 			s->values[at] =
 				fetchatt(TupleDescAttr(s->desc, at), data + s->offset[at]);
 			s->nulls[at] = false;
@@ -348,7 +346,7 @@ count_numbers(const nn_features *f)
 {
 	int n = 0;
 
-	for (int i = 0; i < f->ncolumns; i++)
+	for (int i = 0; i < f->nread; i++)
 	{
 		const nn_column *c = &f->columns[i];
 
@@ -382,7 +380,7 @@ neural_predict_read_array(NeuralPredictState *s, Datum array)
 							   n, expected),
 						errdetail("The columns of the model are: %s.",
 								  column_list(f))));
-	for (int i = 0; i < f->ncolumns; i++)
+	for (int i = 0; i < f->nread; i++)
 	{
 		const nn_column *c = &f->columns[i];
 		bool isnull = false;

@@ -79,6 +79,7 @@ static const Option options[] = {
 	{"shuffle", OPTION_SWITCH, AT(shuffle)},
 	{"target_scale", OPTION_SWITCH, AT(target_scale)},
 	{"clamp", OPTION_SWITCH, AT(clamp)},
+	{"date_differences", OPTION_SWITCH, AT(date_differences)},
 	{"note", OPTION_TEXT, AT(note)},
 };
 

@@ -75,7 +75,7 @@ typedef struct NeuralTrainOptions
 	int threads;
 	double max_seconds;
 	const char *metric;
-	int restore_best, shuffle, target_scale, clamp;
+	int restore_best, shuffle, target_scale, clamp, date_differences;
 	const char *note;
 
 	/* as they were given, for training again */

@@ -55,25 +55,20 @@ drop_columns(NeuralTraining *t)
 {
 	nn_features *f = t->features;
 	StringInfoData dropped;
-	int kept = 0;
+	nn_error err;
 
 	initStringInfo(&dropped);
-	for (int i = 0; i < f->ncolumns; i++)
+	/* nobody knows of columns that are derived */
+	for (int i = 0; i < f->nread; i++)
 	{
-		nn_column *c = &f->columns[i];
-		int width = 0;
+		const nn_column *c = &f->columns[i];
 
-		for (int kind = 0; kind < NN_SECTION_KINDS; kind++)
-			width += c->width[kind];
-		if (width > 0)
-			f->columns[kept++] = *c;
-		else
+		if (c->dropped != NULL)
 			appendStringInfo(&dropped, "%s\"%s\" (%s)",
 							 dropped.len > 0 ? ", " : "",
-							 neural_server_text(c->name),
-							 c->dropped ? c->dropped : "it says nothing");
+							 neural_server_text(c->name), c->dropped);
 	}
-	f->ncolumns = kept;
+	neural_check(nn_features_forget(f, &err), &err);
 	if (dropped.len > 0)
 		ereport(t->elevel,
 				(errmsg("columns that are left out: %s", dropped.data)));

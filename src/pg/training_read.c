@@ -16,6 +16,10 @@
 #define MAX_FEATURES	100000
 #define TEXT_CHECK_ROWS 1000
 
+/* Timestamps and dates whose differences are taken: 15 pairs of them. */
+#define MAX_MOMENTS		6
+#define MAX_DIFFERENCES (MAX_MOMENTS * (MAX_MOMENTS - 1) / 2)
+
 static const char *
 column_name(const NeuralTraining *t, int column)
 {
@@ -151,6 +155,13 @@ utf8(const char *s)
 }
 
 static void
+no_rows(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("data has no rows")));
+}
+
+static void
 add_feature(NeuralTraining *t, int column)
 {
 	const char *name = column_name(t, column);
@@ -177,6 +188,8 @@ add_feature(NeuralTraining *t, int column)
 	if (class == NN_CLASS_VECTOR)
 	{
 		length = neural_source_length(t->source, column);
+		if (length < 0)
+			no_rows();
 		if (length == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -263,6 +276,32 @@ add_all_features(NeuralTraining *t)
 				(errmsg("columns that are not features: %s", out.data)));
 }
 
+/*
+ * How long it was from one moment to another often says more than either.
+ * The later column less the earlier one: tables have start before end.
+ */
+static void
+add_differences(NeuralTraining *t)
+{
+	nn_features *f = t->features;
+	int asked = t->options->date_differences;
+	int moments[MAX_MOMENTS], n = 0;
+	nn_error err;
+
+	if (asked == -1 ? !t->automatic : asked == 0)
+		return;
+	for (int i = 0; i < f->nread && n < MAX_MOMENTS; i++)
+		if (f->columns[i].class == NN_CLASS_TIMESTAMP ||
+			f->columns[i].class == NN_CLASS_DATE)
+			moments[n++] = i;
+	for (int i = 0; i < n; i++)
+		for (int j = i + 1; j < n; j++)
+			neural_check(nn_features_add_difference(
+							 f, moments[j], moments[i],
+							 encoder_text(t, NULL, NN_CLASS_NUMBER), &err),
+						 &err);
+}
+
 static void
 check_names(const NeuralTraining *t, List *names)
 {
@@ -280,7 +319,8 @@ choose_features(NeuralTraining *t)
 	ListCell *lc;
 
 	t->features = nn_features_create(
-		t->arena, Min(t->source->desc->natts, MAX_FEATURES), &err);
+		t->arena, Min(t->source->desc->natts, MAX_FEATURES) + MAX_DIFFERENCES,
+		&err);
 	neural_check(t->features, &err);
 	check_names(t, t->options->exclude);
 	check_names(t, t->options->keep_features);
@@ -293,6 +333,7 @@ choose_features(NeuralTraining *t)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("data has no column to learn from"),
 				 errhint("Name the features: features => ARRAY['a', 'b'].")));
+	add_differences(t);
 	foreach (lc, t->options->columns)
 	{
 		NeuralColumnOption *o = lfirst(lc);
@@ -445,10 +486,12 @@ check_rows(NeuralTraining *t)
 	if (t->rows == 0 && t->skipped > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("target \"%s\" is NULL in every row",
-							   t->targets[0].name)));
+							   t->targets[0].name),
+						errhint("Rows whose target is not known yet are for "
+								"predicting; a model learns from rows where it "
+								"is.")));
 	if (t->rows == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("data has no rows")));
+		no_rows();
 	if (t->rows < NEURAL_MIN_ROWS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

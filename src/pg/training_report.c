@@ -176,7 +176,7 @@ feature_names(const NeuralTraining *t)
 {
 	List *names = NIL;
 
-	for (int i = 0; i < t->features->ncolumns; i++)
+	for (int i = 0; i < t->features->nread; i++)
 		names = lappend(names, (char *) server(t->features->columns[i].name));
 	return names;
 }

@@ -71,6 +71,11 @@ example_record(const nn_features *f, int i, bool learn, char *record,
 	if (!nn_set_vector(&c[6], record, vector, 4, err))
 		return false;
 	nn_set_number(&c[7], record, 7);
+	if (i % 13 == 4)
+		nn_set_null(&c[8], record);
+	else
+		nn_set_number(&c[8], record, 86400.0 * (1158 + i + i % 5));
+	nn_features_derive(f, record);
 	return true;
 }
 
@@ -93,9 +98,10 @@ example_features(nn_arena *arena, nn_error *err)
 		{"city", NN_CLASS_TEXT, NN_SLOT_TEXT, 1, "category(max_one_hot = 8)"},
 		{"since", NN_CLASS_TIMESTAMP, NN_SLOT_REAL64, 1, NULL},
 		{"trace", NN_CLASS_VECTOR, NN_SLOT_VECTOR, 4, NULL},
-		{"constant", NN_CLASS_NUMBER, NN_SLOT_REAL64, 1, NULL}};
+		{"constant", NN_CLASS_NUMBER, NN_SLOT_REAL64, 1, NULL},
+		{"until", NN_CLASS_DATE, NN_SLOT_REAL64, 1, NULL}};
 	const int n = sizeof(columns) / sizeof(*columns);
-	nn_features *f = nn_features_create(arena, n, err);
+	nn_features *f = nn_features_create(arena, n + 1, err);
 	char *records;
 
 	if (f == NULL)
@@ -105,7 +111,8 @@ example_features(nn_arena *arena, nn_error *err)
 							columns[i].slot, columns[i].length,
 							columns[i].encoder, err) == NULL)
 			return NULL;
-	if (!nn_features_layout(f, 0, NULL, err))
+	if (nn_features_add_difference(f, 8, 5, "number(clip = 3)", err) == NULL ||
+		!nn_features_layout(f, 0, NULL, err))
 		return NULL;
 	records = nn_alloc_array(arena, EXAMPLE_ROWS, f->record_size, err);
 	if (records == NULL)
