@@ -41,7 +41,13 @@ SELECT neural.fit(s, NULL) FROM shops s;
 SELECT neural.fit(s, 'sales', '{"epoch": 1}') FROM shops s;
 SELECT neural.fit(s, 'sales', '{"target": "busy"}') FROM shops s;
 SELECT neural.fit(s, 'sales') FROM (SELECT * FROM shops LIMIT 9) s;
-SELECT neural.fit_step(NULL, NULL::shops, 'sales');
+-- it cannot be called by hand; how that is said depends on the server's version
+DO $$
+BEGIN
+	PERFORM neural.fit_step(NULL, NULL::shops, 'sales');
+EXCEPTION WHEN undefined_function OR feature_not_supported THEN
+	RAISE NOTICE 'refused';
+END $$;
 
 SET client_min_messages = warning;
 DROP SCHEMA fit CASCADE;
