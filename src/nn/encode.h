@@ -161,6 +161,13 @@ typedef struct nn_encoder_ops
 
 extern const nn_encoder_ops *const nn_encoders[];
 
+/* The codes of columns side by side, as a loop over all of them wants them. */
+typedef struct nn_plain_code
+{
+	double *center, *factor, *min, *max;
+	nn_real *fill;
+} nn_plain_code;
+
 typedef struct nn_features
 {
 	nn_arena *arena;
@@ -170,8 +177,10 @@ typedef struct nn_features
 	size_t record_size;	   /* bytes, a multiple of 8 */
 	nn_layout layout;	   /* set by nn_features_finish */
 	nn_number_code *codes; /* one for each column; likewise */
-	int nclips;			   /* the first numbers of an encoded row, and */
-	nn_real *clips;		   /* their clips */
+	int nplain;			 /* the first columns, as far as they are floats side */
+	nn_plain_code plain; /* by side in record and row, without flags */
+	int nclips;			 /* the first numbers of an encoded row, and */
+	nn_real *clips;		 /* their clips */
 } nn_features;
 
 extern nn_features *nn_features_create(nn_arena *arena, int max_columns,

@@ -274,35 +274,6 @@ nn_features_observe(nn_features *f, const char *records, int n,
 	return true;
 }
 
-/* For one row: the codes of all columns, and the clips of all numbers. */
-static bool
-place_codes(nn_features *f, nn_error *err)
-{
-	f->nclips = 0;
-	f->codes = nn_alloc_array(f->arena, (size_t) f->ncolumns + 1,
-							  sizeof(nn_number_code), err);
-	f->clips = nn_alloc_array(f->arena, (size_t) f->layout.width + 1,
-							  sizeof(nn_real), err);
-	if (f->codes == NULL || f->clips == NULL)
-		return false;
-	for (int i = 0; i < f->ncolumns; i++)
-	{
-		const nn_column *c = &f->columns[i];
-		nn_number_code *n = &f->codes[i];
-
-		n->used = c->dropped == NULL && c->encoder->code != NULL;
-		if (!n->used)
-			continue;
-		c->encoder->code(c, n);
-		if (n->at >= 0 && n->clip > 0)
-		{
-			f->clips[n->at] = n->clip;
-			f->nclips = n->at + 1;
-		}
-	}
-	return true;
-}
-
 /*
  * Where each column's numbers lie, and the sections, of widths that are set.
  * A section that no column has is left out.
@@ -346,7 +317,7 @@ place_columns(nn_features *f, nn_error *err)
 				levels[n++] = f->columns[i].levels[j];
 		section->levels = levels;
 	}
-	return place_codes(f, err);
+	return nn_features_place_row(f, err);
 }
 
 bool
@@ -377,39 +348,6 @@ nn_features_finish(nn_features *f, nn_error *err)
 	return false;
 }
 
-/* One row, with the bits that it gets among others. */
-static void
-encode_one(const nn_features *f, const char *record, nn_real *out)
-{
-	for (int j = 0; j < f->ncolumns; j++)
-	{
-		const nn_number_code *n = &f->codes[j];
-		const nn_column *c = &f->columns[j];
-
-		if (n->used)
-		{
-			double v =
-				nn_slot_number(record + n->offset,
-							   n->real32 ? NN_SLOT_REAL32 : NN_SLOT_REAL64);
-			bool null = isnan(v);
-
-			if (!(fabs(v) <= DBL_MAX))
-				v = v < 0 ? n->min : n->max;
-			if (n->at >= 0)
-				out[n->at] =
-					null ? n->fill : nn_scale_finite(v, n->center, n->factor);
-			if (n->flag >= 0)
-				out[n->flag] = null;
-		}
-		else if (c->dropped == NULL)
-			c->encoder->encode(c, record + c->offset, f->record_size, 1, out,
-							   f->layout.width);
-	}
-	/* a loop of its own becomes vector instructions; 0 changes nothing */
-	for (int i = 0; i < f->nclips; i++)
-		out[i] = nn_soft_clip(out[i], f->clips[i]);
-}
-
 void
 nn_features_encode(const nn_features *f, const char *records, int n,
 				   nn_real *out)
@@ -418,7 +356,7 @@ nn_features_encode(const nn_features *f, const char *records, int n,
 
 	if (n == 1)
 	{
-		encode_one(f, records, out);
+		nn_features_encode_row(f, records, out);
 		return;
 	}
 	for (int first = 0; first < n; first += part)
