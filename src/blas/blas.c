@@ -25,6 +25,9 @@
  * and the function have been applied. */
 #define BLOCK_NUMBERS 65536
 
+/* Multiplications between two looks at whether to stop. */
+#define PART_WORK 1e9
+
 #ifdef NN_REAL_IS_DOUBLE
 #error "the provider is built for single precision"
 #endif
@@ -33,14 +36,20 @@ static void
 blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const float *a,
 		  const float *b, float beta, float *c)
 {
-	(void) d;
+	double row_work = (double) n * k;
+	int rows = row_work * m <= PART_WORK ? m : (int) (PART_WORK / row_work) + 1;
+
 	if (n == 1)
+	{
 		cblas_sgemv(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, ta ? k : m,
 					ta ? m : k, 1, a, ta ? m : k, b, 1, beta, c, 1);
-	else
+		return;
+	}
+	for (int i = 0; i < m && !nn_device_stops(d); i += rows)
 		cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans,
-					tb ? CblasTrans : CblasNoTrans, m, n, k, 1, a, ta ? m : k,
-					b, tb ? k : n, beta, c, n);
+					tb ? CblasTrans : CblasNoTrans, m - i < rows ? m - i : rows,
+					n, k, 1, ta ? a + i : a + (size_t) i * k, ta ? m : k, b,
+					tb ? k : n, beta, c + (size_t) i * n, n);
 }
 
 static void

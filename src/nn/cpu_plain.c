@@ -53,8 +53,7 @@ k_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const nn_real *a,
 	size_t arow = ta ? 1 : (size_t) k, acol = ta ? (size_t) m : 1;
 	nn_real block[BLOCK_K * COLUMNS];
 
-	(void) d;
-	for (int first = 0; first < n; first += COLUMNS)
+	for (int first = 0; first < n && !nn_device_stops(d); first += COLUMNS)
 	{
 		int count = n - first < COLUMNS ? n - first : COLUMNS;
 

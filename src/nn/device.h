@@ -284,7 +284,32 @@ struct nn_device
 {
 	const nn_device_ops *ops;
 	void *state; /* the device's own */
+
+	/*
+	 * Whether to give up, or NULL: never.  Any thread may ask, and once the
+	 * answer is yes it stays so.  Products of matrices, which may take
+	 * minutes, then leave their results undone; all other kernels are done as
+	 * ever, so that threads still meet.
+	 */
+	bool (*stop)(void);
 };
+
+static inline bool
+nn_device_stops(const nn_device *d)
+{
+	return d->stop != NULL && d->stop();
+}
+
+/* The same for large memory, whose pages the system has yet to find. */
+static inline void
+nn_device_clear(nn_device *d, void *memory, size_t bytes)
+{
+	const size_t most = 64 * 1024 * 1024;
+
+	for (size_t at = 0; at < bytes && !nn_device_stops(d); at += most)
+		d->ops->zero(d, (char *) memory + at,
+					 bytes - at < most ? bytes - at : most);
+}
 
 /* Whether f' is computed from the argument (else from the value). */
 static inline bool

@@ -33,7 +33,7 @@ typedef enum nn_code
 	NN_DEVICE,		 /* the device failed */
 	NN_UNAVAILABLE,	 /* no such device here */
 	NN_NUMERIC,		 /* the loss is no longer finite */
-	NN_INTERRUPTED	 /* asked to stop; nothing was changed */
+	NN_INTERRUPTED	 /* asked to stop */
 } nn_code;
 
 typedef struct nn_error

@@ -193,7 +193,7 @@ nn_exec_create(nn_arena *arena, const nn_graph *g, nn_device *d,
 		nn_hint(err, "Use a smaller batch or a smaller network.");
 		return NULL;
 	}
-	d->ops->zero(d, e->memory, bytes);
+	nn_device_clear(d, e->memory, bytes);
 	c.base = e->memory;
 	place_all(&c, g, e, (size_t) rows, training);
 	*row = *g->layers[0].in[0];

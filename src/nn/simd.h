@@ -35,6 +35,7 @@
 /* What the tiles of one product have in common. */
 typedef struct product
 {
+	const nn_device *device;
 	int m, n, k;
 	const nn_real *a;
 	size_t arow, acol; /* a[i][p] is a[i * arow + p * acol] */
@@ -327,6 +328,8 @@ product_packed(const product *g)
 		{
 			int k = g->k - p < BLOCK_K ? g->k - p : BLOCK_K;
 
+			if (nn_device_stops(g->device))
+				return;
 			pack_b(g, p, k, j, n, packed);
 			product_block(g, p, k, j, n, packed);
 		}
@@ -388,7 +391,8 @@ static void
 k_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const nn_real *a,
 	   const nn_real *b, nn_real beta, nn_real *c)
 {
-	product g = {.m = m,
+	product g = {.device = d,
+				 .m = m,
 				 .n = n,
 				 .k = k,
 				 .a = a,
@@ -428,7 +432,8 @@ k_dense(nn_device *d, int m, int n, int k, const nn_real *x, const nn_real *w,
 		const nn_real *b, nn_function f, double a, nn_real *z, nn_real *y)
 {
 	bool relu = f == NN_RELU && z == NULL;
-	product g = {.m = m,
+	product g = {.device = d,
+				 .m = m,
 				 .n = n,
 				 .k = k,
 				 .a = x,
@@ -446,6 +451,5 @@ k_dense(nn_device *d, int m, int n, int k, const nn_real *x, const nn_real *w,
 				 .fa = (nn_real) a,
 				 .y = y};
 
-	(void) d;
 	run_product(&g);
 }

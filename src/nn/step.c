@@ -285,6 +285,8 @@ nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 	t->batch = b;
 	t->rate = rate;
 	nn_team_run(t->team, step_member, t);
+	if (!nn_trainer_goes_on(t, err))
+		return false;
 	/* the others sleep now, so none reads what this changes */
 	p = nn_trainer_pass(t, 0);
 	nn_exec_learn(t->members[0].exec, &p);

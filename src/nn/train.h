@@ -153,6 +153,7 @@ typedef struct nn_trainer_conf
 	int threads;
 	double l1, l2; /* of kernels */
 	uint64_t seed;
+	bool (*stop)(void); /* see nn_device; then NN_INTERRUPTED */
 } nn_trainer_conf;
 
 typedef struct nn_trainer nn_trainer;
@@ -172,6 +173,7 @@ extern size_t nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf,
 /*
  * Learn from one batch: the gradient of sum(weight * loss) / rows plus the
  * L1/L2 penalty, at this learning rate.  May return before the device is done.
+ * After NN_INTERRUPTED the parameters are of no use.
  */
 extern bool nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate,
 							nn_error *err);

@@ -137,6 +137,7 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 	size_t rows = (size_t) nn_trainer_share(t->conf.batch_rows, t->size),
 		   at = 0;
 
+	m->device.stop = t->conf.stop;
 	m->opened = ops->open(&m->device, 0, err);
 	if (!m->opened)
 		return false;
@@ -181,7 +182,7 @@ place_params(nn_trainer *t, nn_arena *arena, size_t shared,
 	t->params = d->ops->alloc(d, shared);
 	if (t->params == NULL)
 		return nn_fail(err, NN_DEVICE_NOMEM, "out of device memory");
-	d->ops->zero(d, t->params, shared);
+	nn_device_clear(d, t->params, shared);
 	for (int i = 0; i < o->ops->slots(o->conf); i++)
 		t->slot[i] = t->params + (i + 1) * (bytes / sizeof(nn_real));
 	if (o->ops->slot_value != NULL && t->slot[0] != NULL)
@@ -194,6 +195,13 @@ place_params(nn_trainer *t, nn_arena *arena, size_t shared,
 	}
 	d->ops->upload(d, t->params, params, t->graph->nparams * sizeof(nn_real));
 	return d->ops->sync(d, err);
+}
+
+bool
+nn_trainer_goes_on(const nn_trainer *t, nn_error *err)
+{
+	return !nn_device_stops(&t->members[0].device) ||
+		   nn_fail(err, NN_INTERRUPTED, "training was interrupted");
 }
 
 static bool
@@ -220,7 +228,8 @@ create(nn_trainer *t, nn_arena *arena, const nn_device_ops *device,
 
 		m->exec = nn_exec_create(arena, t->graph, &m->device, t->params, rows,
 								 true, err);
-		if (m->exec == NULL)
+		/* large memory takes its time, too */
+		if (m->exec == NULL || !nn_trainer_goes_on(t, err))
 			return false;
 	}
 	t->team = nn_team_create(arena, t->size, err);
@@ -349,7 +358,7 @@ nn_trainer_predict(nn_trainer *t, const nn_batch *b, nn_real *y, nn_error *err)
 	t->batch = b;
 	t->out = y;
 	nn_team_run(t->team, predict_member, t);
-	return sync_all(t, err);
+	return nn_trainer_goes_on(t, err) && sync_all(t, err);
 }
 
 bool

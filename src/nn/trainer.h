@@ -68,6 +68,9 @@ nn_trainer_share(int rows, int members)
 	return rows / members + (rows % members != 0);
 }
 
+/* False, with NN_INTERRUPTED, when results may be undone. */
+extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
+
 /* What part of t->batch a member takes. */
 extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
 

@@ -65,6 +65,14 @@ neural_training_seconds(const NeuralTraining *t)
 	return INSTR_TIME_GET_DOUBLE(now);
 }
 
+/* An interrupt knows better than the engine what it is about. */
+static void
+trainer_failed(const nn_error *err)
+{
+	CHECK_FOR_INTERRUPTS();
+	neural_ereport(err);
+}
+
 /* The trainer with first weights. */
 static void
 open_trainer(NeuralTraining *t)
@@ -84,7 +92,8 @@ open_trainer(NeuralTraining *t)
 	pfree(x);
 	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
 								   t->params, &err);
-	neural_check(t->trainer, &err);
+	if (t->trainer == NULL)
+		trainer_failed(&err);
 }
 
 /*
@@ -104,9 +113,9 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 		CHECK_FOR_INTERRUPTS();
 		b.rows = (int) Min(t->plan.batch_rows, d->rows - i);
 		b.x = d->x + i * d->width;
-		neural_check(nn_trainer_predict(t->trainer, &b,
-										raw + i * t->graph->outputs, &err),
-					 &err);
+		if (!nn_trainer_predict(t->trainer, &b, raw + i * t->graph->outputs,
+								&err))
+			trainer_failed(&err);
 	}
 }
 
@@ -339,7 +348,8 @@ take_step(Loop *l)
 	if (t->schedule != NULL)
 		rate = nn_schedule_rate(t->schedule, rate, l->step, l->steps,
 								l->steps_per_epoch);
-	neural_check(nn_trainer_step(t->trainer, &batch, rate, &err), &err);
+	if (!nn_trainer_step(t->trainer, &batch, rate, &err))
+		trainer_failed(&err);
 	l->step++;
 	l->fresh += batch.rows;
 	l->reported_rows += batch.rows;

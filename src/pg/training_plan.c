@@ -395,6 +395,16 @@ choose_epochs(NeuralTraining *t)
 										t->plan.epochs * sizeof(NeuralEpoch));
 }
 
+/*
+ * Whether CHECK_FOR_INTERRUPTS would end the training.  The engine's threads
+ * ask as well, so this only looks.
+ */
+static bool
+interrupted(void)
+{
+	return QueryCancelPending || ProcDiePending;
+}
+
 static void
 check_memory(NeuralTraining *t)
 {
@@ -410,6 +420,7 @@ check_memory(NeuralTraining *t)
 	set_number(&t->conf.l1, t->options->l1);
 	set_number(&t->conf.l2, t->options->l2);
 	t->conf.seed = t->options->seed;
+	t->conf.stop = interrupted;
 	need = nn_trainer_size(t->graph, &t->conf, &err);
 	neural_check(need > 0, &err);
 	if (need > left)

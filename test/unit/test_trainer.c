@@ -456,6 +456,50 @@ nothing_to_learn(void)
 	nn_trainer_release(t);
 }
 
+/* Looks at whether to stop, which is so after the first few. */
+static int looks;
+
+static bool
+stop_soon(void)
+{
+	return __atomic_add_fetch(&looks, 1, __ATOMIC_RELAXED) > 3;
+}
+
+/* A step ends when it is told to, and all threads with it. */
+static void
+interruption(void)
+{
+	nn_trainer_conf conf = make_conf("sgd", ROWS, 2);
+	nn_batch b = batch_of(ROWS);
+	nn_real out[ROWS * OUTPUTS];
+
+	conf.stop = stop_soon;
+	for (int plain = 0; plain < 2; plain++)
+	{
+		const char *name = plain ? "plain" : "cpu";
+		nn_trainer *t;
+
+		looks = -1000;
+		t = make_trainer(arena,
+						 "dense(300) batch_normalization dense(300) dense(2)",
+						 &conf, plain ? &nn_cpu_plain : nn_cpu_ops(-1));
+		check(t != NULL, "%s: a trainer: %s", name, err.message);
+		if (t == NULL)
+			continue;
+		looks = 0;
+		check(!nn_trainer_step(t, &b, 0.1, &err) && err.code == NN_INTERRUPTED,
+			  "%s: a step is interrupted: %s", name, err.message);
+		check(!nn_trainer_predict(t, &b, out, &err) &&
+				  err.code == NN_INTERRUPTED,
+			  "%s: a prediction is interrupted: %s", name, err.message);
+		nn_trainer_release(t);
+		/* and so is making another */
+		t = make_trainer(arena, "dense(2)", &conf, nn_cpu_ops(-1));
+		check(t == NULL && err.code == NN_INTERRUPTED,
+			  "%s: a beginning is interrupted: %s", name, err.message);
+	}
+}
+
 /* Denormal numbers would make steps slow; the host program keeps them. */
 static void
 denormals(void)
@@ -498,6 +542,7 @@ main(void)
 	out_of_memory();
 	device_failure();
 	nothing_to_learn();
+	interruption();
 	denormals();
 	nn_arena_destroy(arena);
 	return check_failed;
