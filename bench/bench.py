@@ -29,7 +29,7 @@ misses = []
 class Peer:
     """A process of peer.py with one set-up of torch and BLAS."""
 
-    def __init__(self, threads, core=None, openmp=False):
+    def __init__(self, threads, core=None, openmp=False, passive=False):
         env = dict(os.environ, OMP_NUM_THREADS=str(threads))
         env.pop("OPENBLAS_CORETYPE", None)
         env.pop("OPENBLAS_NUM_THREADS", None)
@@ -37,12 +37,17 @@ class Peer:
             env["OPENBLAS_CORETYPE"] = core
         if openmp:
             env["LD_LIBRARY_PATH"] = OPENMP
+        if passive:
+            # Threads that wait do not spin: better on a machine that is shared.
+            env["OMP_WAIT_POLICY"] = "passive"
         self.process = subprocess.Popen(
             [sys.executable, os.path.join(HERE, "peer.py"), str(threads)], env=env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.name = f"torch, {self.ask('core')}"
         if core:
             self.name += f", OPENBLAS_CORETYPE={core}"
+        if passive:
+            self.name += ", OMP_WAIT_POLICY=passive"
 
     def ask(self, *words):
         self.process.stdin.write(" ".join(str(w) for w in words) + "\n")
@@ -141,9 +146,10 @@ def goal(what, ratio, least):
 def best_peer(threads):
     """The fastest set-up of torch for this number of threads, kept running."""
     cores = [None, "SkylakeX", "Haswell"]
-    setups = [(core, openmp) for core in cores for openmp in ((False, True) if threads > 1 else (False,))]
-    peers = [Peer(threads, core, openmp) for core, openmp in setups
-             if not openmp or os.path.isdir(OPENMP)]
+    setups = [(core, False, False) for core in cores]
+    if threads > 1 and os.path.isdir(OPENMP):
+        setups += [(core, True, passive) for core in cores for passive in (False, True)]
+    peers = [Peer(threads, *setup) for setup in setups]
     seconds = {peer: [] for peer in peers}
     for _ in range(4):
         for peer in peers:
