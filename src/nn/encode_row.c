@@ -89,11 +89,13 @@ encode_plain(const nn_plain_code *c, int n, const float *x, nn_real *out)
 
 	for (int i = 0; i < n; i++)
 	{
-		double v = x[i], bound = v < 0 ? min[i] : max[i],
+		/* all are loaded, as what depends on a condition is no vector */
+		double v = x[i], low = min[i], high = max[i], by = factor[i];
+		double bound = v < 0 ? low : high,
 			   finite = fabs(v) <= DBL_MAX ? v : bound;
-		nn_real z = nn_scale_finite(finite, center[i], factor[i]);
+		nn_real null = fill[i], z = nn_scale_finite(finite, center[i], by);
 
-		out[i] = v != v ? fill[i] : z;
+		out[i] = v != v ? null : z;
 	}
 }
 

@@ -1,11 +1,8 @@
 /*
  * cells.c
- *	  From Datums to the engine's records.
- *
- * How a column is read is decided once, from its type; a row is then a loop
- * over columns with one switch in it.
+ *	  What types are to the engine, and single cells as numbers and texts.
  */
-#include "cells.h"
+#include "cells_internal.h"
 
 #include <math.h>
 
@@ -25,70 +22,6 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-/* How a Datum is turned into a slot. */
-typedef enum CellKind
-{
-	CELL_NONE,
-	CELL_BOOL,
-	CELL_INT2,
-	CELL_INT4,
-	CELL_INT8,
-	CELL_FLOAT4,
-	CELL_FLOAT8,
-	CELL_NUMERIC,
-	CELL_INTERVAL,
-	CELL_DATE,
-	CELL_TIMESTAMP,
-	CELL_TIMESTAMPTZ,
-	CELL_TIME,
-	CELL_TIMETZ,
-	CELL_VARLENA_TEXT, /* text, varchar */
-	CELL_BPCHAR,
-	CELL_OUTPUT_TEXT, /* by the type's output function */
-	CELL_ARRAY,
-	CELL_PGVECTOR
-} CellKind;
-
-typedef struct Cell
-{
-	CellKind kind;
-	AttrNumber attribute;
-	Oid type; /* domains resolved */
-	const nn_column *column;
-	FmgrInfo output;
-} Cell;
-
-/* A float4 that is kept as it is: the commonest cell, read by a tight loop. */
-typedef struct FloatCell
-{
-	int at;		   /* in the row */
-	size_t offset; /* in the record */
-} FloatCell;
-
-struct NeuralRowReader
-{
-	const nn_features *features;
-	int nfloats;
-	FloatCell *floats;
-	int ncells; /* all others */
-	Cell *cells;
-	AttrNumber *attributes;
-	int last;
-	bool learn;
-	pg_tz *time_zone;
-	int64 nans;
-	float *elements; /* of the longest vector */
-};
-
-/* The layout of pgvector's type. */
-typedef struct PgVector
-{
-	int32 vl_len_;
-	int16 dim;
-	int16 unused;
-	float x[FLEXIBLE_ARRAY_MEMBER];
-} PgVector;
-
 static bool
 is_pgvector(Oid type)
 {
@@ -106,8 +39,8 @@ is_pgvector(Oid type)
 				  "vector") == 0;
 }
 
-static CellKind
-element_kind(Oid type)
+CellKind
+neural_element_kind(Oid type)
 {
 	switch (type)
 	{
@@ -130,10 +63,10 @@ element_kind(Oid type)
 	}
 }
 
-static CellKind
-cell_kind(Oid type)
+CellKind
+neural_cell_kind(Oid type)
 {
-	CellKind kind = element_kind(type);
+	CellKind kind = neural_element_kind(type);
 	Oid element;
 	char category;
 	bool preferred;
@@ -166,8 +99,9 @@ cell_kind(Oid type)
 	}
 	element = get_element_type(type);
 	if (OidIsValid(element))
-		return element_kind(getBaseType(element)) != CELL_NONE ? CELL_ARRAY
-															   : CELL_NONE;
+		return neural_element_kind(getBaseType(element)) != CELL_NONE
+				   ? CELL_ARRAY
+				   : CELL_NONE;
 	if (type_is_enum(type))
 		return CELL_OUTPUT_TEXT;
 	get_type_category_preferred(type, &category, &preferred);
@@ -176,8 +110,8 @@ cell_kind(Oid type)
 	return is_pgvector(type) ? CELL_PGVECTOR : CELL_NONE;
 }
 
-static nn_column_class
-class_of_kind(CellKind kind)
+nn_column_class
+neural_class_of_kind(CellKind kind)
 {
 	switch (kind)
 	{
@@ -206,11 +140,11 @@ class_of_kind(CellKind kind)
 bool
 neural_class_of(Oid type, nn_column_class *class, nn_slot_kind *slot)
 {
-	CellKind kind = cell_kind(getBaseType(type));
+	CellKind kind = neural_cell_kind(getBaseType(type));
 
 	if (kind == CELL_NONE)
 		return false;
-	*class = class_of_kind(kind);
+	*class = neural_class_of_kind(kind);
 	switch (*class)
 	{
 		case NN_CLASS_TEXT:
@@ -226,174 +160,6 @@ neural_class_of(Oid type, nn_column_class *class, nn_slot_kind *slot)
 					: NN_SLOT_REAL64;
 	}
 	return true;
-}
-
-/*
- * --- finding the columns ---
- */
-
-static int
-find_attribute(TupleDesc desc, const char *name)
-{
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute a = TupleDescAttr(desc, i);
-
-		if (!a->attisdropped && strcmp(NameStr(a->attname), name) == 0)
-			return i + 1;
-	}
-	return 0;
-}
-
-static void
-no_attribute(TupleDesc desc, const char *name)
-{
-	const char **names = palloc0((desc->natts + 1) * sizeof(char *));
-	const char *near;
-	int n = 0;
-
-	for (int i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped)
-			names[n++] = NameStr(TupleDescAttr(desc, i)->attname);
-	near = nn_did_you_mean(name, names);
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("row has no column \"%s\", which the model reads", name),
-			 near ? errhint("Did you mean \"%s\"?", near)
-				  : errhint("A row must have every column the model reads, by "
-							"name; see neural.features().")));
-}
-
-/*
- * A number, boolean or date that was learned as a category is read as text
- * again where its type is still the same.
- */
-static bool
-fits_as_text(Oid type, CellKind kind, const nn_column *column)
-{
-	static const char *const integers[] = {"smallint", "integer", "bigint"};
-
-	if (column->class != NN_CLASS_TEXT || kind > CELL_TIMETZ)
-		return false;
-	if (strcmp(format_type_be(type), column->type_name) == 0)
-		return true;
-	if (kind >= CELL_INT2 && kind <= CELL_INT8)
-		for (int i = 0; i < (int) lengthof(integers); i++)
-			if (strcmp(integers[i], column->type_name) == 0)
-				return true;
-	return false;
-}
-
-/* Whether a value of one class can stand where another was learned. */
-static bool
-class_fits(nn_column_class have, nn_column_class want)
-{
-	if ((have == NN_CLASS_DATE || have == NN_CLASS_TIMESTAMP) &&
-		(want == NN_CLASS_DATE || want == NN_CLASS_TIMESTAMP))
-		return true;
-	return have == want;
-}
-
-static void
-find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
-{
-	/* models keep names in UTF-8 */
-	const char *name =
-		pg_any_to_server(column->name, strlen(column->name), PG_UTF8);
-	Form_pg_attribute a;
-
-	if (position > 0)
-	{
-		if (position > desc->natts)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-							errmsg("row has %d columns, too few for the model",
-								   desc->natts),
-							errhint("A row without column names must have the "
-									"model's columns in their order; see "
-									"neural.features().")));
-		cell->attribute = position;
-	}
-	else
-		cell->attribute = find_attribute(desc, name);
-	if (cell->attribute == 0)
-		no_attribute(desc, name);
-
-	a = TupleDescAttr(desc, cell->attribute - 1);
-	cell->column = column;
-	cell->type = getBaseType(a->atttypid);
-	cell->kind = cell_kind(cell->type);
-	if (cell->kind != CELL_NONE && fits_as_text(cell->type, cell->kind, column))
-		cell->kind = CELL_OUTPUT_TEXT;
-	if (cell->kind == CELL_NONE ||
-		!class_fits(class_of_kind(cell->kind), column->class))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" is of type %s, but the model reads %s",
-						name, format_type_be(a->atttypid), column->type_name)));
-	if (cell->kind == CELL_OUTPUT_TEXT)
-	{
-		Oid output;
-		bool varlena;
-
-		getTypeOutputInfo(cell->type, &output, &varlena);
-		fmgr_info(output, &cell->output);
-	}
-}
-
-NeuralRowReader *
-neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
-				  bool learn, const char *time_zone)
-{
-	NeuralRowReader *r = palloc0(sizeof(*r));
-	int longest = 0;
-
-	r->features = f;
-	r->cells = palloc0(Max(f->nread, 1) * sizeof(Cell));
-	r->floats = palloc(Max(f->nread, 1) * sizeof(FloatCell));
-	r->attributes = palloc0(Max(f->nread, 1) * sizeof(AttrNumber));
-	r->learn = learn;
-	r->time_zone = time_zone ? pg_tzset(time_zone) : session_timezone;
-	if (r->time_zone == NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("time zone \"%s\" not recognized", time_zone)));
-	for (int i = 0; i < f->nread; i++)
-	{
-		const nn_column *column = &f->columns[i];
-		Cell *cell = &r->cells[r->ncells];
-
-		find_cell(cell, column, desc, by_position ? i + 1 : 0);
-		r->attributes[i] = cell->attribute;
-		r->last = Max(r->last, cell->attribute);
-		if (column->class == NN_CLASS_VECTOR)
-			longest = Max(longest, column->length);
-		if (cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32)
-		{
-			r->floats[r->nfloats].at = cell->attribute - 1;
-			r->floats[r->nfloats++].offset = column->offset;
-		}
-		else
-			r->ncells++;
-	}
-	r->elements = palloc(Max(longest, 1) * sizeof(float));
-	return r;
-}
-
-const AttrNumber *
-neural_row_reader_attributes(const NeuralRowReader *r)
-{
-	return r->attributes;
-}
-
-int
-neural_row_reader_last(const NeuralRowReader *r)
-{
-	return r->last;
-}
-
-int64
-neural_row_reader_nans(const NeuralRowReader *r)
-{
-	return r->nans;
 }
 
 /*
@@ -439,8 +205,8 @@ date_seconds(DateADT d)
 	return (double) d * SECS_PER_DAY;
 }
 
-static double
-number_of(CellKind kind, Datum value, pg_tz *zone)
+double
+neural_number_of(CellKind kind, Datum value, pg_tz *zone)
 {
 	switch (kind)
 	{
@@ -510,8 +276,9 @@ output_text(FmgrInfo *output, Datum value, pg_tz *zone)
 }
 
 /* A cell's bytes in UTF-8; not zero-terminated. */
-static const char *
-text_of(CellKind kind, FmgrInfo *output, Datum value, pg_tz *zone, int *len)
+const char *
+neural_text_of(CellKind kind, FmgrInfo *output, Datum value, pg_tz *zone,
+			   int *len)
 {
 	const char *s;
 	char *utf8;
@@ -536,8 +303,8 @@ text_of(CellKind kind, FmgrInfo *output, Datum value, pg_tz *zone, int *len)
 	return utf8;
 }
 
-static void
-array_elements(ArrayType *a, CellKind kind, float *out)
+void
+neural_array_elements(ArrayType *a, CellKind kind, float *out)
 {
 	Oid type = ARR_ELEMTYPE(a);
 	int n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
@@ -555,7 +322,8 @@ array_elements(ArrayType *a, CellKind kind, float *out)
 	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
 	deconstruct_array(a, type, typlen, typbyval, typalign, &values, &nulls, &n);
 	for (int i = 0; i < n; i++)
-		out[i] = nulls[i] ? NAN : (float) number_of(kind, values[i], NULL);
+		out[i] =
+			nulls[i] ? NAN : (float) neural_number_of(kind, values[i], NULL);
 }
 
 int
@@ -563,87 +331,10 @@ neural_cell_length(Oid type, Datum value)
 {
 	ArrayType *a;
 
-	if (cell_kind(getBaseType(type)) == CELL_PGVECTOR)
+	if (neural_cell_kind(getBaseType(type)) == CELL_PGVECTOR)
 		return ((PgVector *) PG_DETOAST_DATUM(value))->dim;
 	a = DatumGetArrayTypeP(value);
 	return ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
-}
-
-static void
-read_vector(NeuralRowReader *r, Cell *cell, Datum value, char *record)
-{
-	const nn_column *c = cell->column;
-	const float *x = r->elements;
-	nn_error err;
-	int n;
-
-	if (cell->kind == CELL_PGVECTOR)
-	{
-		PgVector *v = (PgVector *) PG_DETOAST_DATUM(value);
-
-		n = v->dim;
-		x = v->x;
-	}
-	else
-	{
-		ArrayType *a = DatumGetArrayTypeP(value);
-
-		n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
-		if (n == c->length)
-			array_elements(a, element_kind(getBaseType(ARR_ELEMTYPE(a))),
-						   r->elements);
-	}
-	neural_check(nn_set_vector(c, record, x, n, &err), &err);
-}
-
-void
-neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
-				char *record)
-{
-	nn_error err;
-	int nans = 0;
-
-	for (int i = 0; i < r->nfloats; i++)
-	{
-		const FloatCell *cell = &r->floats[i];
-		float x = NAN;
-
-		if (!nulls[cell->at])
-		{
-			x = DatumGetFloat4(values[cell->at]);
-			nans += isnan(x) != 0;
-		}
-		*(float *) (record + cell->offset) = x;
-	}
-	r->nans += nans;
-	for (int i = 0; i < r->ncells; i++)
-	{
-		Cell *cell = &r->cells[i];
-		const nn_column *c = cell->column;
-		int at = cell->attribute - 1;
-
-		if (nulls[at])
-			nn_set_null(c, record);
-		else if (c->class == NN_CLASS_TEXT)
-		{
-			int len;
-			const char *s = text_of(cell->kind, &cell->output, values[at],
-									r->time_zone, &len);
-
-			neural_check(nn_set_text(c, record, s, len, r->learn, &err), &err);
-		}
-		else if (c->class == NN_CLASS_VECTOR)
-			read_vector(r, cell, values[at], record);
-		else
-		{
-			double x = number_of(cell->kind, values[at], r->time_zone);
-
-			if (isnan(x))
-				r->nans++;
-			nn_set_number(c, record, x);
-		}
-	}
-	nn_features_derive(r->features, record);
 }
 
 /*
@@ -664,7 +355,7 @@ neural_label_reader(NeuralLabelReader *r, Oid type)
 const char *
 neural_label_text(NeuralLabelReader *r, Datum value, int *len)
 {
-	CellKind kind = cell_kind(r->type);
+	CellKind kind = neural_cell_kind(r->type);
 
 	if (kind == CELL_BOOL)
 	{
@@ -675,7 +366,7 @@ neural_label_text(NeuralLabelReader *r, Datum value, int *len)
 		value = DirectFunctionCall1(numeric_trim_scale, value);
 	if (kind != CELL_VARLENA_TEXT && kind != CELL_BPCHAR)
 		kind = CELL_OUTPUT_TEXT;
-	return text_of(kind, &r->output, value, NULL, len);
+	return neural_text_of(kind, &r->output, value, NULL, len);
 }
 
 int
@@ -700,7 +391,7 @@ neural_label_compare(nn_label_type type, const char *a, const char *b)
 bool
 neural_is_number(Oid type)
 {
-	return element_kind(getBaseType(type)) != CELL_NONE &&
+	return neural_element_kind(getBaseType(type)) != CELL_NONE &&
 		   getBaseType(type) != BOOLOID;
 }
 
@@ -709,13 +400,14 @@ neural_cell_number(Oid type, Datum value, bool isnull)
 {
 	if (isnull)
 		return NAN;
-	return number_of(element_kind(getBaseType(type)), value, NULL);
+	return neural_number_of(neural_element_kind(getBaseType(type)), value,
+							NULL);
 }
 
 bool
 neural_has_order(Oid type)
 {
-	CellKind kind = cell_kind(getBaseType(type));
+	CellKind kind = neural_cell_kind(getBaseType(type));
 
 	return kind != CELL_NONE && kind <= CELL_TIMETZ;
 }
@@ -724,11 +416,11 @@ neural_has_order(Oid type)
 double
 neural_cell_order(Oid type, Datum value, bool isnull)
 {
-	CellKind kind = cell_kind(getBaseType(type));
+	CellKind kind = neural_cell_kind(getBaseType(type));
 
 	if (isnull)
 		return NAN;
 	if (kind == CELL_TIMESTAMPTZ)
 		kind = CELL_TIMESTAMP;
-	return number_of(kind, value, NULL);
+	return neural_number_of(kind, value, NULL);
 }

@@ -3,7 +3,7 @@
  *	  From Datums to the engine's records.
  *
  * Training and prediction turn a column into a slot by the same code, chosen
- * once per column from its type: neural_class_of says what a type is to the
+ * once per column from its type (cells.c, row_reader.c): neural_class_of says what a type is to the
  * engine, and a NeuralRowReader holds one converter for each column of a row.
  */
 #ifndef NEURAL_CELLS_H
@@ -12,6 +12,7 @@
 #include "neural.h"
 
 #include "../nn/model.h"
+#include "access/htup.h"
 #include "access/tupdesc.h"
 
 /*
@@ -54,6 +55,14 @@ extern int64 neural_row_reader_nans(const NeuralRowReader *r);
 
 /* The number of elements of a value of NN_CLASS_VECTOR. */
 extern int neural_cell_length(Oid type, Datum value);
+
+/*
+ * The same from a row that is not taken apart; false, and nothing has been
+ * done, unless all that is read lies at fixed places (no NULLs, no column of
+ * varying length before).  Does not count NaNs.
+ */
+extern bool neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row,
+								  char *record);
 
 /*
  * One cell as text of UTF-8 (enum labels, uuid, integers, booleans as "true"

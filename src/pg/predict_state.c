@@ -13,7 +13,6 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
-#include "access/tupmacs.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -240,30 +239,6 @@ by_position(TupleDesc desc, const nn_features *f)
 			 errdetail("The columns of the model are: %s.", column_list(f))));
 }
 
-/*
- * Where the columns that the model reads lie in every row that has no NULLs.
- * Going there is half the work of taking the row apart.  NULL when a column
- * of varying length lies before one of them.
- */
-static int *
-fixed_offsets(TupleDesc desc, int last)
-{
-	int *offsets = palloc(sizeof(int) * Max(last, 1));
-	int at = 0;
-
-	for (int i = 0; i < last; i++)
-	{
-		Form_pg_attribute a = TupleDescAttr(desc, i);
-
-		if (a->attlen <= 0)
-			return NULL;
-		at = att_align_nominal(at, a->attalign);
-		offsets[i] = at;
-		at += a->attlen;
-	}
-	return offsets;
-}
-
 static void
 make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 {
@@ -280,7 +255,6 @@ make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 	s->values = palloc0(sizeof(Datum) * desc->natts);
 	s->nulls = palloc0(sizeof(bool) * desc->natts);
 	s->desc = desc;
-	s->offset = fixed_offsets(desc, neural_row_reader_last(s->reader));
 	MemoryContextSwitchTo(old);
 	s->row_type = type;
 	s->row_typmod = typmod;
@@ -288,40 +262,11 @@ make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 	s->row_unchecked = false;
 }
 
-/* The columns that the model reads, of a row whose reader is there. */
-static void
-deform_row(NeuralPredictState *s, HeapTupleHeader header)
-{
-	int last = neural_row_reader_last(s->reader);
-	HeapTupleData tuple;
-
-	if (s->offset != NULL && (header->t_infomask & HEAP_HASNULL) == 0 &&
-		HeapTupleHeaderGetNatts(header) >= last)
-	{
-		const AttrNumber *attributes = neural_row_reader_attributes(s->reader);
-		const char *data = (const char *) header + header->t_hoff;
-
-		for (int i = 0; i < s->model->features->nread; i++)
-		{
-			int at = attributes[i] - 1;
-
-			s->values[at] =
-				fetchatt(TupleDescAttr(s->desc, at), data + s->offset[at]);
-			s->nulls[at] = false;
-		}
-		return;
-	}
-	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
-	tuple.t_data = header;
-	heap_deform_tuple(&tuple, s->desc, s->values, s->nulls);
-}
-
 void
 neural_predict_read_row(NeuralPredictState *s, Datum row)
 {
 	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleData tuple;
 	Oid type = HeapTupleHeaderGetTypeId(header);
 	int32 typmod = HeapTupleHeaderGetTypMod(header);
 
@@ -336,7 +281,14 @@ neural_predict_read_row(NeuralPredictState *s, Datum row)
 		s->row_unchecked = false;
 	}
 
-	deform_row(s, header);
+	if (likely(neural_row_read_fixed(s->reader, header, s->record)))
+		return;
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	/* whole: the server refuses to read a datum by a part of its type */
+	heap_deform_tuple(&tuple, s->desc, s->values, s->nulls);
 	neural_row_read(s->reader, s->values, s->nulls, s->record);
 }
 

@@ -68,8 +68,6 @@ struct NeuralPredictState
 	bool row_unchecked; /* since the last moment */
 	TupleDesc desc;
 	NeuralRowReader *reader;
-	int *offset; /* of the columns in a row without NULLs; NULL when they lie
-				  * elsewhere in every row */
 	Datum *values;
 	bool *nulls;
 
