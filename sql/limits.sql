@@ -57,6 +57,15 @@ SELECT train('m', 'rows', '{"batch_size": 1e300}');
 SELECT train('m', 'rows', '{"batch_size": 2000000}');
 \set VERBOSITY terse
 
+-- predictions of the validation rows count toward the memory of a training
+CREATE TABLE many AS SELECT 'class ' || i % 1000 AS class, i % 1000 / 1000.0 AS a FROM generate_series(1, 4000) i;
+SET neural.max_memory = '8MB';
+SELECT version FROM neural.train('many_model', 'many', 'class', layers => 'dense(2)', epochs => 1, batch_size => 16);
+SELECT training -> 'rows' AS rows, (training -> 'validation_rows')::int < 300 AS few FROM many_model;
+SELECT version FROM neural.train('many_model', 'many', 'class', layers => 'dense(2)', epochs => 1, batch_size => 16, validation => '0.5');
+RESET neural.max_memory;
+SELECT version FROM neural.train('many_model', 'many', 'class', layers => 'dense(2)', epochs => 1, validation => 'none');
+
 -- what is kept does not depend on how the session writes numbers
 CREATE FUNCTION model(task text) RETURNS bytea LANGUAGE sql AS
 $$ SELECT neural.model_send(neural.fit(r, 'third', jsonb_build_object('task', model.task, 'features', '["a"]'::jsonb, 'layers', 'dense(2)', 'epochs', 1, 'learning_rate', 0.123456789))) FROM rows r $$;

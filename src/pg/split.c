@@ -10,7 +10,8 @@
  *	'group:column'	about a fifth, whole groups of equal values
  *
  * The default is 15 of 100 rows, at least 10 and at most 20000; none of fewer
- * than 20 rows.
+ * than 20 rows; fewer where there are so many classes that their probabilities
+ * would take much of neural.max_memory.
  */
 #include "training.h"
 
@@ -181,12 +182,15 @@ random_order(NeuralTraining *t, int64 n)
 }
 
 static int64
-default_count(const NeuralTraining *t)
+default_count(const NeuralTraining *t, int outputs)
 {
 	double wanted = t->rows * DEFAULT_SHARE;
+	Size fit =
+		(Size) neural_max_memory * 1024 / 4 / NEURAL_JUDGED_BYTES(outputs);
 
 	if (t->rows < 2 * DEFAULT_LEAST)
 		return 0;
+	wanted = Min(wanted, fit);
 	wanted = Max(wanted, Min(DEFAULT_LEAST, t->rows / 4));
 	return (int64) Min(wanted, DEFAULT_MOST);
 }
@@ -195,11 +199,11 @@ default_count(const NeuralTraining *t)
 static void
 split_random(NeuralTraining *t)
 {
-	int64 wanted = isnan(t->split.fraction)
-					   ? default_count(t)
-					   : (int64) rint(t->rows * t->split.fraction);
 	bool by_class = t->task == NN_BINARY || t->task == NN_MULTICLASS;
 	int k = by_class ? t->model_targets[0].nclasses : 1;
+	int64 wanted = isnan(t->split.fraction)
+					   ? default_count(t, Max(k, t->ntargets))
+					   : (int64) rint(t->rows * t->split.fraction);
 	int64 *count = palloc0(k * sizeof(int64));
 	uint32_t *order = random_order(t, t->rows);
 	double *slot = by_class ? all_slots(t, 0) : NULL;

@@ -149,6 +149,10 @@ typedef struct NeuralTraining
 	const char *training_json;
 } NeuralTraining;
 
+/* Bytes of the outputs of a row when it is judged: raw, and as probabilities. */
+#define NEURAL_JUDGED_BYTES(outputs) \
+	((Size) (outputs) * (sizeof(nn_real) + sizeof(double)))
+
 /* Slots of the caller's own in a record. */
 static inline double *
 neural_extra(const NeuralTraining *t, char *record)

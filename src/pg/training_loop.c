@@ -488,6 +488,9 @@ end_loop(Loop *l)
 	neural_check(nn_trainer_set_params(t->trainer, t->params, &err), &err);
 	nn_arena_destroy(l->scratch);
 	MemoryContextDelete(l->scratch_context);
+	pfree(l->raw);
+	pfree(l->out);
+	pfree(l->y);
 }
 
 void

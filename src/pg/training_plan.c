@@ -408,7 +408,7 @@ interrupted(void)
 static void
 check_memory(NeuralTraining *t)
 {
-	Size left = neural_training_memory_left(t), need;
+	Size left = neural_training_memory_left(t), need, judged;
 	char a[32], b[32];
 	nn_error err;
 
@@ -423,6 +423,20 @@ check_memory(NeuralTraining *t)
 	t->conf.stop = interrupted;
 	need = nn_trainer_size(t->graph, &t->conf, &err);
 	neural_check(need > 0, &err);
+	judged = t->validation_rows * NEURAL_JUDGED_BYTES(nn_model_predicted(
+									  t->task, t->ntargets, t->model_targets));
+	if (judged > left / 2)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("predictions of the validation rows take %s of memory, "
+					"but %s are left of neural.max_memory",
+					neural_size_text(judged, a, sizeof(a)),
+					neural_size_text(left, b, sizeof(b))),
+			 errdetail("They may take half of it."),
+			 errhint("Raise neural.max_memory, or use fewer validation rows "
+					 "or classes.")));
+	left -= judged;
 	if (need > left)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -52,8 +52,10 @@ some_training_rows(NeuralTraining *t)
 	int64 most =
 		Min(t->training_rows,
 			Min(JUDGED_ROWS, JUDGED_BYTES / (width * sizeof(nn_real)) + 1));
+	int64 fit = JUDGED_BYTES / NEURAL_JUDGED_BYTES(t->model->outputs) + 1;
 	nn_batch b;
 
+	most = Min(most, fit);
 	d->width = width;
 	d->target_width = target_width;
 	d->x = MemoryContextAllocHuge(CurrentMemoryContext,
