@@ -94,6 +94,17 @@ RESET DateStyle;
 RESET IntervalStyle;
 RESET TimeZone;
 
+-- nor do types
+CREATE SCHEMA elsewhere;
+CREATE TYPE elsewhere.mood AS ENUM ('sad', 'happy');
+CREATE TYPE mood AS ENUM ('other');
+SET search_path = elsewhere, limits;
+CREATE TABLE limits.moods AS SELECT i * 1.0 AS a, (ARRAY['sad', 'happy'])[1 + i % 2]::mood AS m FROM generate_series(1, 50) i;
+SELECT version FROM neural.train('limits.mood_model', 'moods', 'm', layers => 'dense(2)', epochs => 1);
+SET search_path = limits;
+SELECT neural.describe(model) -> 'targets' -> 0 ->> 'type' AS type, neural.create_function('mood_model', 'feel') AS function FROM mood_model;
+SELECT prorettype::regtype FROM pg_proc WHERE proname = 'feel';
+
 -- messages of the engine are in the encoding of the database
 \set database :DBNAME
 CREATE DATABASE neural_limits ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C';
@@ -112,5 +123,5 @@ SELECT version FROM neural.train('m', 'rows', 'y', features => '{é, ö}', layer
 DROP DATABASE neural_limits;
 
 SET client_min_messages = warning;
-DROP SCHEMA limits CASCADE;
+DROP SCHEMA limits, elsewhere CASCADE;
 DROP ROLE neural_limits_reader;

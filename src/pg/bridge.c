@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "../nn/team.h"
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -190,6 +193,21 @@ neural_type_oid(const char *name)
 						errhint("Run CREATE EXTENSION neural in this "
 								"database.")));
 	return type;
+}
+
+char *
+neural_type_name(Oid type)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool builtin;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	builtin =
+		((Form_pg_type) GETSTRUCT(tuple))->typnamespace == PG_CATALOG_NAMESPACE;
+	ReleaseSysCache(tuple);
+	return format_type_extended(type, -1,
+								builtin ? 0 : FORMAT_TYPE_FORCE_QUALIFY);
 }
 
 const char *

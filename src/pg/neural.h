@@ -62,6 +62,9 @@ extern uint32_t neural_crc32c(const void *bytes, size_t n);
 /* The OID of a type of the extension's schema: "model", "model_table". */
 extern Oid neural_type_oid(const char *name);
 
+/* A type's name as models keep it: the same under every search_path. */
+extern char *neural_type_name(Oid type);
+
 /* "1.5 MB" in the given buffer, for messages. */
 extern const char *neural_size_text(size_t bytes, char *buf, size_t size);
 

@@ -357,7 +357,7 @@ neural_targets_decide(NeuralTraining *t)
 	{
 		nn_target *model = &t->model_targets[i];
 		const char *name = t->targets[i].name;
-		const char *type = format_type_be(t->targets[i].type);
+		const char *type = neural_type_name(t->targets[i].type);
 
 		model->name = pg_server_to_any(name, strlen(name), PG_UTF8);
 		model->type_name = pg_server_to_any(type, strlen(type), PG_UTF8);

@@ -202,7 +202,7 @@ add_feature(NeuralTraining *t, int column)
 							name, length, o->length)));
 	}
 	neural_check(nn_features_add(t->features, utf8(name), class,
-								 utf8(format_type_be(type)), slot, length,
+								 utf8(neural_type_name(type)), slot, length,
 								 utf8(encoder_text(t, o, class)), &err),
 				 &err);
 	(void) read_column(t, column);
