@@ -320,11 +320,12 @@ neural_split_decide(NeuralTraining *t)
 		t->training_rows += t->use[i];
 	t->validation_rows = t->rows - t->training_rows;
 	if (t->training_rows < 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("validation leaves " INT64_FORMAT " rows to learn "
-						"from",
-						t->training_rows)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg_plural("validation leaves " INT64_FORMAT
+									  " row to learn from",
+									  "validation leaves " INT64_FORMAT
+									  " rows to learn from",
+									  t->training_rows, t->training_rows)));
 	if (t->validation_rows == 0 && t->split.kind >= NEURAL_SPLIT_COLUMN)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("validation \"%s\" chooses no rows",
