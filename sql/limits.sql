@@ -105,6 +105,11 @@ SET search_path = limits;
 SELECT neural.describe(model) -> 'targets' -> 0 ->> 'type' AS type, neural.create_function('mood_model', 'feel') AS function FROM mood_model;
 SELECT prorettype::regtype FROM pg_proc WHERE proname = 'feel';
 
+-- literals are texts
+SELECT version FROM neural.train('literal', 'SELECT CASE WHEN i % 2 = 0 THEN ''even'' ELSE ''odd'' END AS t, i % 2 * 10.0 AS y FROM rows', 'y', layers => 'dense(4)', epochs => 3);
+SELECT neural.predict('literal', ROW('odd')) = neural.predict('literal', ROW('odd'::text)) AS same,
+       neural.predict('literal', ROW('odd')) <> neural.predict('literal', ROW('even')) AS differ;
+
 -- messages of the engine are in the encoding of the database
 \set database :DBNAME
 CREATE DATABASE neural_limits ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C';

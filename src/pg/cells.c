@@ -95,6 +95,7 @@ neural_cell_kind(Oid type)
 		case UUIDOID:
 		case NAMEOID:
 		case CHAROID:
+		case UNKNOWNOID: /* a literal in ROW(), which nothing resolves */
 			return CELL_OUTPUT_TEXT;
 	}
 	element = get_element_type(type);
