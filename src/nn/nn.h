@@ -24,6 +24,13 @@
 #endif
 typedef NN_REAL nn_real;
 
+/* Inline functions that CUDA's kernels call as well. */
+#ifdef __CUDACC__
+#define NN_INLINE static __host__ __device__ inline
+#else
+#define NN_INLINE static inline
+#endif
+
 #define NN_MAX_DIMS 4
 #define NN_MAX_INPUTS 8
 #define NN_MAX_PARAMS 8

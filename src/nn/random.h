@@ -31,7 +31,7 @@ typedef struct nn_key
 /* Mixes all of seed and stream (and step, for masks) into a key. */
 extern nn_key nn_random_key(uint64_t seed, uint32_t stream, uint64_t step);
 
-static inline uint64_t
+NN_INLINE uint64_t
 nn_random_bits(nn_key key, uint64_t counter)
 {
 	uint32_t lo = (uint32_t) counter,

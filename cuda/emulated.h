@@ -1,0 +1,39 @@
+/*
+ * emulated.h
+ *	  What a test may set in an emulated device, and what it may see.
+ *
+ * An emulated provider exports one of these beside the provider's own symbol;
+ * a provider for real devices does not.  C and C++ read this header.
+ */
+#ifndef CUDA_EMULATED_H
+#define CUDA_EMULATED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define EMULATED_MAX_BARRIERS 64
+
+typedef struct emulated_barrier
+{
+	const char *file;
+	int line;
+	bool tests[64]; /* those that came by, by number */
+} emulated_barrier;
+
+typedef struct emulated_device
+{
+	unsigned seed;	  /* of the order in which threads run */
+	size_t memory;	  /* bytes that there are */
+	size_t allocated; /* bytes in use now */
+	int syncs;		  /* times the host has waited for all that was under way */
+	int failure;	  /* what every call returns from now on, 0: nothing */
+	int test;		  /* number of the test that is running */
+	int without;	  /* number of the barrier that lets all pass, or -1 */
+	int nbarriers;	  /* found so far */
+	emulated_barrier barriers[EMULATED_MAX_BARRIERS];
+} emulated_device;
+
+#define EMULATED_DEVICE		 nn_emulated_device
+#define EMULATED_DEVICE_NAME "nn_emulated_device"
+
+#endif /* CUDA_EMULATED_H */

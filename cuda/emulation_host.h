@@ -1,0 +1,338 @@
+/*
+ * emulation_host.h
+ *	  The host's side of the emulated device: memory, order of work, CUDA's
+ *	  calls.  Included by emulation.h.
+ *
+ * - Work runs as late as it may: when the host waits.  Host memory that is
+ *	 read too late is then found, and so is a wait that is missing.
+ * - Device memory cannot be touched by the host.  Each piece ends at a page
+ *	 that nobody can touch, and freed memory stays forbidden.
+ *
+ * There is one device, and one stream: all streams run in the order of calls.
+ * Calls are those that the provider makes.
+ */
+#ifndef CUDA_EMULATION_HOST_H
+#define CUDA_EMULATION_HOST_H
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <deque>
+#include <map>
+
+#include "emulation.h"
+
+namespace emulation
+{
+
+/*
+ * --- memory and the order of work ---
+ */
+
+struct piece
+{
+	char *pages;
+	size_t size; /* of its pages, the forbidden one included */
+	size_t bytes;
+};
+
+inline std::map<char *, piece> pieces; /* by beginning */
+
+/* Work that has been put off, and the number of jobs done before it. */
+inline std::deque<std::function<void()>> queue;
+inline uint64_t jobs_done;
+
+inline void
+enqueue(std::function<void()> job)
+{
+	queue.push_back(std::move(job));
+}
+
+inline size_t
+page(void)
+{
+	return (size_t) sysconf(_SC_PAGESIZE);
+}
+
+inline void
+allow(const piece &p, int access)
+{
+	if (mprotect(p.pages, p.size - page(), access) != 0)
+		die("could not change the access to memory");
+}
+
+/* Whether a range lies within one piece of device memory. */
+inline bool
+is_device_memory(const void *at, size_t bytes)
+{
+	auto after = pieces.upper_bound((char *) at);
+
+	if (after == pieces.begin())
+		return false;
+	--after;
+	return (char *) at + bytes <= after->first + after->second.bytes;
+}
+
+/* Do what has been put off, until that many jobs have been done in all. */
+inline void
+run_jobs(uint64_t until)
+{
+	if (jobs_done >= until)
+		return;
+	rng.seed(EMULATED_DEVICE.seed++);
+	for (auto &p : pieces)
+		allow(p.second, PROT_READ | PROT_WRITE);
+	for (; jobs_done < until; jobs_done++)
+	{
+		queue.front()();
+		queue.pop_front();
+	}
+	for (auto &p : pieces)
+		allow(p.second, PROT_NONE);
+}
+
+inline void
+drain(void)
+{
+	EMULATED_DEVICE.syncs++;
+	run_jobs(jobs_done + queue.size());
+}
+
+} /* namespace emulation */
+
+/*
+ * --- what the host uses, with CUDA's own names and numbers ---
+ */
+
+typedef enum cudaError
+{
+	cudaSuccess = 0,
+	cudaErrorInvalidValue = 1,
+	cudaErrorMemoryAllocation = 2,
+	cudaErrorInsufficientDriver = 35,
+	cudaErrorNoDevice = 100,
+	cudaErrorInvalidDevice = 101,
+	cudaErrorIllegalAddress = 700
+} cudaError_t;
+
+typedef enum cudaMemcpyKind
+{
+	cudaMemcpyHostToDevice = 1,
+	cudaMemcpyDeviceToHost = 2,
+	cudaMemcpyDeviceToDevice = 3
+} cudaMemcpyKind;
+
+typedef enum cudaDeviceAttr
+{
+	cudaDevAttrMultiProcessorCount = 16,
+	cudaDevAttrComputeCapabilityMajor = 75,
+	cudaDevAttrComputeCapabilityMinor = 76
+} cudaDeviceAttr;
+
+typedef struct CUstream_st *cudaStream_t;
+typedef struct CUevent_st
+{
+	uint64_t jobs; /* before it */
+} * cudaEvent_t;
+
+#define cudaStreamNonBlocking  1
+#define cudaEventDisableTiming 2
+
+inline cudaError_t
+emulated_result(cudaError_t otherwise = cudaSuccess)
+{
+	return EMULATED_DEVICE.failure ? (cudaError_t) EMULATED_DEVICE.failure
+								   : otherwise;
+}
+
+inline const char *
+cudaGetErrorString(cudaError_t e)
+{
+	switch (e)
+	{
+		case cudaSuccess:
+			return "no error";
+		case cudaErrorMemoryAllocation:
+			return "out of memory";
+		case cudaErrorInsufficientDriver:
+			return "CUDA driver version is insufficient for CUDA runtime "
+				   "version";
+		case cudaErrorNoDevice:
+			return "no CUDA-capable device is detected";
+		case cudaErrorInvalidDevice:
+			return "invalid device ordinal";
+		case cudaErrorIllegalAddress:
+			return "an illegal memory access was encountered";
+		case cudaErrorInvalidValue:
+			break;
+	}
+	return "invalid argument";
+}
+
+/* Errors of a call are returned by it; none is kept but a lasting one. */
+inline cudaError_t
+cudaGetLastError(void)
+{
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGetDeviceCount(int *count)
+{
+	*count = 1;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaSetDevice(int device)
+{
+	return emulated_result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+inline cudaError_t
+cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+	*value = attribute == cudaDevAttrMultiProcessorCount	  ? 4
+			 : attribute == cudaDevAttrComputeCapabilityMajor ? 9
+															  : 0;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaMalloc(void **to, size_t bytes)
+{
+	size_t room = (bytes + 15) / 16 * 16, page = emulation::page(), size;
+	emulation::piece p;
+	char *start;
+
+	*to = NULL;
+	if (bytes == 0)
+		return emulated_result();
+	if (emulated_result() != cudaSuccess)
+		return emulated_result();
+	if (bytes > EMULATED_DEVICE.memory - EMULATED_DEVICE.allocated)
+		return cudaErrorMemoryAllocation;
+	size = (room + page - 1) / page * page + page;
+	p.pages = (char *) mmap(NULL, size, PROT_NONE,
+							MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p.pages == MAP_FAILED)
+		return cudaErrorMemoryAllocation;
+	p.size = size;
+	p.bytes = bytes;
+	start = p.pages + size - page - room;
+	emulation::allow(p, PROT_READ | PROT_WRITE);
+	memset(p.pages, 0xff, size - page);
+	emulation::allow(p, PROT_NONE);
+	emulation::pieces[start] = p;
+	EMULATED_DEVICE.allocated += bytes;
+	*to = start;
+	return cudaSuccess;
+}
+
+/* The addresses are never used again, so whoever still does is found. */
+inline cudaError_t
+cudaFree(void *start)
+{
+	if (start == NULL)
+		return emulated_result();
+	auto found = emulation::pieces.find((char *) start);
+
+	if (found == emulation::pieces.end())
+		emulation::die("free of what is no device memory");
+	emulation::drain();
+	EMULATED_DEVICE.allocated -= found->second.bytes;
+	mmap(found->second.pages, found->second.size, PROT_NONE,
+		 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	emulation::pieces.erase(found);
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaMallocHost(void **to, size_t bytes)
+{
+	*to = malloc(bytes);
+	return emulated_result(*to != NULL ? cudaSuccess
+									   : cudaErrorMemoryAllocation);
+}
+
+inline cudaError_t
+cudaFreeHost(void *start)
+{
+	emulation::drain();
+	free(start);
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+				cudaStream_t)
+{
+	bool to_device = emulation::is_device_memory(to, bytes);
+	bool from_device = emulation::is_device_memory(from, bytes);
+
+	if (to_device != (kind != cudaMemcpyDeviceToHost) ||
+		from_device != (kind != cudaMemcpyHostToDevice))
+		return emulated_result(cudaErrorInvalidValue);
+	emulation::enqueue([=] { memmove(to, from, bytes); });
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+{
+	if (!emulation::is_device_memory(to, bytes))
+		return emulated_result(cudaErrorInvalidValue);
+	emulation::enqueue([=] { memset(to, value, bytes); });
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+	*stream = (cudaStream_t) &EMULATED_DEVICE;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaStreamDestroy(cudaStream_t)
+{
+	emulation::drain();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaStreamSynchronize(cudaStream_t)
+{
+	emulation::drain();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+	*event = new CUevent_st();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaEventDestroy(cudaEvent_t event)
+{
+	delete event;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+	event->jobs = emulation::jobs_done + emulation::queue.size();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaEventSynchronize(cudaEvent_t event)
+{
+	emulation::run_jobs(event->jobs);
+	return emulated_result();
+}
+
+#endif /* CUDA_EMULATION_HOST_H */

@@ -1,0 +1,320 @@
+/*
+ * gpu.h
+ *	  What the files of the CUDA provider share.
+ *
+ * The same sources are compiled by nvcc for GPUs, and by g++ with emulation.h
+ * for tests.  Three things are therefore not written in CUDA's own syntax:
+ * a launch is gpu_launch(), and a variable in shared memory is SHARED(name,
+ * type).  Blocks have whole warps, and warp operations are of whole warps.
+ *
+ * Kernels compute what the plain C kernels of src/nn compute, from the same
+ * formulas.  nvcc is told not to contract products and sums (-fmad=false), so
+ * elementwise kernels give the same bits; the matrix product asks for fused
+ * operations by name.  Sums are added in double precision, in an order that
+ * shapes and the number of processors fix: no atomic operation is used, so a
+ * run can be repeated.
+ *
+ * Everything is put on one stream and nothing waits.  The first failure is
+ * kept in the state, later work is ignored, and sync() says what it was.
+ */
+#ifndef CUDA_GPU_H
+#define CUDA_GPU_H
+
+/* before formula.h, as the C++ library's versions are templates */
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+
+template <class T> struct gpu_type
+{
+	typedef T type;
+};
+#define SHARED(name, ...) __shared__ typename gpu_type<__VA_ARGS__>::type name
+#else
+#include "emulation.h"
+
+#define SHARED(name, ...)                                                      \
+	auto &name = emulation::shared<__VA_ARGS__>(__FILE__, __LINE__)
+#endif
+
+extern "C"
+{
+#include "../src/nn/formula.h"
+}
+
+#define WARP		  32
+#define FULL_WARP	  0xffffffffu
+#define BLOCK_THREADS 256 /* where a kernel has no wish of its own */
+#define MAX_PARTIALS  256 /* of a sum over everything */
+
+/* Host memory that kernels need a copy of, kept for the next time. */
+typedef struct gpu_table
+{
+	struct gpu_table *next;
+	size_t bytes;
+	void *device;
+	char host[]; /* what was copied */
+} gpu_table;
+
+/* A buffer on its way to the device, in memory the device reads by itself. */
+typedef struct gpu_slot
+{
+	size_t size, used;
+	void *host, *device;
+	cudaEvent_t copied;
+	bool waiting;
+} gpu_slot;
+
+#define GPU_SLOTS 4
+
+typedef struct gpu_state
+{
+	cudaStream_t stream;
+	int processors;
+	cudaError_t failure; /* the first */
+	const char *doing;	 /* what failed */
+	void *scratch;
+	size_t scratch_size;
+	gpu_table *tables;
+	gpu_slot slot[GPU_SLOTS];
+	int last_slot;
+	void *blas; /* handle of cuBLASLt, or NULL */
+	void *blas_room;
+} gpu_state;
+
+static inline gpu_state *
+gpu_of(nn_device *d)
+{
+	return (gpu_state *) d->state;
+}
+
+/* Remember the first failure; whether there has been none. */
+extern bool gpu_check(gpu_state *s, cudaError_t result, const char *doing);
+
+/*
+ * Device memory for what one kernel leaves to the next, valid until asked for
+ * again.  NULL after a failure.
+ */
+extern void *gpu_scratch(nn_device *d, size_t bytes);
+
+/* The copies on the device of an array that hardly changes, and of one that is
+ * new in most steps.  The host may overwrite its own at once. */
+extern const void *gpu_constant(nn_device *d, const void *host, size_t bytes);
+extern const void *gpu_passing(nn_device *d, const void *host, size_t bytes);
+
+static inline size_t
+gpu_at_most(size_t n, size_t most)
+{
+	return n < most ? n : most;
+}
+
+static inline size_t
+gpu_divide_up(size_t n, size_t by)
+{
+	return n / by + (n % by != 0);
+}
+
+template <class... P, class... A>
+static inline void
+gpu_launch(nn_device *d, void (*kernel)(P...), dim3 grid, dim3 block, A... args)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->failure != cudaSuccess)
+		return;
+#ifdef __CUDACC__
+	kernel<<<grid, block, 0, s->stream>>>(args...);
+#else
+	emulation::enqueue(
+		[=] { emulation::run_grid(grid, block, [&] { kernel(args...); }); });
+#endif
+	gpu_check(s, cudaGetLastError(), "start a kernel");
+}
+
+template <class F>
+__global__ void
+for_each(size_t n, F f)
+{
+	for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < n;
+		 i += (size_t) gridDim.x * blockDim.x)
+		f(i);
+}
+
+/* f(i) for every i < n, in any order */
+template <class F>
+static inline void
+gpu_each(nn_device *d, size_t n, F f)
+{
+	size_t blocks = gpu_at_most(gpu_divide_up(n, BLOCK_THREADS), 1 << 20);
+
+	if (n > 0)
+		gpu_launch(d, for_each<F>, dim3((unsigned) blocks), dim3(BLOCK_THREADS),
+				   n, f);
+}
+
+/* Row and column of a number of a matrix; most fit the fast division. */
+typedef struct gpu_place
+{
+	size_t row;
+	int column;
+} gpu_place;
+
+static __device__ __forceinline__ gpu_place
+gpu_place_of(size_t at, int n)
+{
+	gpu_place p;
+
+	if (at <= UINT32_MAX)
+		p.row = (uint32_t) at / (uint32_t) n;
+	else
+		p.row = at / (size_t) n;
+	p.column = (int) (at - p.row * (size_t) n);
+	return p;
+}
+
+/* result + beta old, where old is not looked at when beta is zero */
+static __device__ __forceinline__ float
+gpu_blend(float result, float beta, const float *old)
+{
+	return beta == 0 ? result : result + beta * *old;
+}
+
+/* The sum of x over the warp, the same for all its threads. */
+static __device__ __forceinline__ double
+warp_sum(double x)
+{
+	for (int by = WARP / 2; by > 0; by /= 2)
+		x += __shfl_xor_sync(FULL_WARP, x, by);
+	return x;
+}
+
+static __device__ __forceinline__ float
+warp_max(float x)
+{
+	for (int by = WARP / 2; by > 0; by /= 2)
+		x = nn_at_least(__shfl_xor_sync(FULL_WARP, x, by), x);
+	return x;
+}
+
+/* The sum of x over a block of BLOCK_THREADS, for its first thread; once in a
+ * kernel. */
+static __device__ __forceinline__ double
+block_sum(double x)
+{
+	SHARED(sum, double[BLOCK_THREADS / WARP]);
+	double total = 0;
+
+	x = warp_sum(x);
+	if (threadIdx.x % WARP == 0)
+		sum[threadIdx.x / WARP] = x;
+	__syncthreads();
+	if (threadIdx.x == 0)
+	{
+		for (int i = 0; i < BLOCK_THREADS / WARP; i++)
+			total += sum[i];
+	}
+	return total;
+}
+
+/* Rows of a matrix are shared among the warps of all blocks. */
+#define WARPS_OF_BLOCK (BLOCK_THREADS / WARP)
+
+static inline dim3
+gpu_blocks_of_rows(int m, int most)
+{
+	return dim3((unsigned) gpu_at_most(
+		gpu_divide_up((size_t) m, WARPS_OF_BLOCK), (size_t) most));
+}
+
+/* *sum += the sum of partials */
+extern void gpu_add_partials(nn_device *d, int count, const double *partials,
+							 double *sum);
+
+/*
+ * --- the kernels, as device.h defines them ---
+ */
+
+extern void gpu_gather(nn_device *d, int m, int n, const float *x,
+					   const uint32_t *index, float *y);
+extern void gpu_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
+					 const float *a, const float *b, float beta, float *c);
+extern void gpu_dense(nn_device *d, int m, int n, int k, const float *x,
+					  const float *w, const float *b, nn_function f, double a,
+					  float *z, float *y);
+extern void gpu_dense_slope(nn_device *d, int m, int n, nn_function f, double a,
+							const float *z, const float *y, const float *dy,
+							float *dz, float *db);
+extern void gpu_map(nn_device *d, nn_function f, double a, size_t n,
+					const float *x, float *y);
+extern void gpu_map_slope(nn_device *d, nn_function f, double a, size_t n,
+						  const float *x, const float *y, const float *dy,
+						  float beta, float *dx);
+extern void gpu_axpby(nn_device *d, size_t n, float alpha, const float *x,
+					  float beta, float *y);
+extern void gpu_multiply(nn_device *d, size_t n, const float *a, const float *b,
+						 float beta, float *y);
+extern void gpu_dropout(nn_device *d, size_t n, double rate, nn_key key,
+						uint64_t first, const float *x, float beta, float *y);
+extern void gpu_sum_rows(nn_device *d, int m, int n, const float *x, float beta,
+						 float *s);
+extern void gpu_dot_rows(nn_device *d, int m, int n, const float *a,
+						 const float *b, float beta, float *s);
+extern void gpu_scale_rows(nn_device *d, int m, int n, const float *x,
+						   const float *s, const float *t, float beta,
+						   float *y);
+extern void gpu_copy_columns(nn_device *d, int m, int n, const float *x, int xs,
+							 int xo, float beta, float *y, int ys, int yo);
+extern void gpu_sum_squares_rows(nn_device *d, int m, int n, const float *x,
+								 const float *mean, float *s);
+extern void gpu_batch_norm(nn_device *d, int m, int n, double epsilon,
+						   const float *x, const float *mean, const float *var,
+						   const float *gamma, const float *beta, float *xhat,
+						   float *y);
+extern void gpu_batch_norm_slope(nn_device *d, int m, int n, double epsilon,
+								 int rows, const float *xhat, const float *var,
+								 const float *gamma, const float *sum_dy,
+								 const float *sum_dyx, const float *dy,
+								 float beta, float *dx);
+extern void gpu_layer_norm(nn_device *d, int m, int n, double epsilon,
+						   const float *x, const float *gamma,
+						   const float *beta, float *mean, float *rstd,
+						   float *y);
+extern void gpu_layer_norm_slope(nn_device *d, int m, int n, const float *x,
+								 const float *gamma, const float *mean,
+								 const float *rstd, const float *dy, float beta,
+								 float *dx, float *dgamma, float *dbeta);
+extern void gpu_softmax(nn_device *d, int m, int n, const float *x, float *y);
+extern void gpu_softmax_slope(nn_device *d, int m, int n, const float *y,
+							  const float *dy, float beta, float *dx);
+extern void gpu_lookup(nn_device *d, int m, int ncodes, int n,
+					   const int *levels, const int *first, const float *code,
+					   const float *table, float *y);
+extern void gpu_lookup_slope(nn_device *d, int m, int ncodes, int n,
+							 const int *levels, const int *first, int total,
+							 const float *code, const float *dy, float *dtable);
+extern void gpu_one_hot(nn_device *d, int m, int ncodes, const int *levels,
+						const int *first, int total, const float *code,
+						const float *on, const float *off, float *y);
+extern void gpu_piecewise(nn_device *d, int m, int n, int units, int max_bins,
+						  const float *knot, const float *x, const float *l,
+						  const float *b, const float *v, float *y);
+extern void gpu_piecewise_slope(nn_device *d, int m, int n, int units,
+								int max_bins, const float *knot, const float *x,
+								const float *dy, float *dl, float *db,
+								float *dv);
+extern void gpu_loss(nn_device *d, const nn_loss_args *a);
+extern void gpu_optimizer(nn_device *d, const nn_optimizer_args *a);
+extern void gpu_sum_squares(nn_device *d, size_t n, const float *x,
+							double *sum);
+extern void gpu_regularize(nn_device *d, size_t n, double l1, double l2,
+						   const float *p, double *sum, float *dp);
+
+#endif /* CUDA_GPU_H */

@@ -1,0 +1,409 @@
+/*
+ * provider.cu
+ *	  The CUDA provider: memory, order of work, failures, and the table.
+ *
+ * The library is opened by a process that is about to compute.  Asking it for
+ * its table looks for a device; a context is created by open() only, and is
+ * the process's primary one, so several openings share it.  A process with a
+ * context must not fork.
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include "gpu.h"
+
+#define MIN_MAJOR 7 /* compute capability 7.5 */
+#define MIN_MINOR 5
+
+bool
+gpu_check(gpu_state *s, cudaError_t result, const char *doing)
+{
+	if (s->failure == cudaSuccess && result != cudaSuccess)
+	{
+		s->failure = result;
+		s->doing = doing;
+	}
+	return s->failure == cudaSuccess;
+}
+
+static void *
+take(gpu_state *s, size_t bytes)
+{
+	void *p;
+
+	if (s->failure != cudaSuccess ||
+		!gpu_check(s, cudaMalloc(&p, bytes), "allocate working memory"))
+		return NULL;
+	return p;
+}
+
+void *
+gpu_scratch(nn_device *d, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->failure != cudaSuccess)
+		return NULL;
+	if (bytes <= s->scratch_size)
+		return s->scratch;
+	/* waits for the work that uses the old one */
+	gpu_check(s, cudaFree(s->scratch), "free working memory");
+	s->scratch_size = 0;
+	s->scratch = take(s, bytes + bytes / 2);
+	if (s->scratch != NULL)
+		s->scratch_size = bytes + bytes / 2;
+	return s->scratch;
+}
+
+const void *
+gpu_constant(nn_device *d, const void *host, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_table *t = s->tables;
+
+	while (t != NULL &&
+		   (t->bytes != bytes || memcmp(t->host, host, bytes) != 0))
+		t = t->next;
+	if (t != NULL || s->failure != cudaSuccess)
+		return t != NULL ? t->device : NULL;
+	t = (gpu_table *) malloc(sizeof(gpu_table) + bytes);
+	if (t == NULL)
+	{
+		gpu_check(s, cudaErrorMemoryAllocation, "copy a table");
+		return NULL;
+	}
+	t->bytes = bytes;
+	memcpy(t->host, host, bytes);
+	t->device = take(s, bytes);
+	t->next = s->tables;
+	s->tables = t;
+	if (t->device != NULL)
+		gpu_check(s,
+				  cudaMemcpyAsync(t->device, t->host, bytes,
+								  cudaMemcpyHostToDevice, s->stream),
+				  "copy a table");
+	return t->device;
+}
+
+static void
+empty_slot(gpu_slot *slot)
+{
+	cudaFree(slot->device);
+	cudaFreeHost(slot->host);
+	slot->device = slot->host = NULL;
+	slot->size = slot->used = 0;
+	slot->waiting = false;
+}
+
+/* Make a slot large enough, and wait until its last copy has been made. */
+static bool
+prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes)
+{
+	if (s->failure != cudaSuccess)
+		return false;
+	if (slot->waiting)
+		gpu_check(s, cudaEventSynchronize(slot->copied), "wait for a copy");
+	slot->waiting = false;
+	if (bytes <= slot->size)
+		return s->failure == cudaSuccess;
+	empty_slot(slot);
+	slot->device = take(s, 2 * bytes);
+	if (slot->device == NULL ||
+		!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
+				   "allocate memory for copies"))
+		return false;
+	slot->size = 2 * bytes;
+	return true;
+}
+
+const void *
+gpu_passing(nn_device *d, const void *host, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_slot *slot = &s->slot[s->last_slot];
+
+	/* inputs and targets of a step are gathered by the same numbers */
+	if (bytes > 0 && slot->used == bytes &&
+		memcmp(slot->host, host, bytes) == 0)
+		return slot->device;
+	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
+	slot = &s->slot[s->last_slot];
+	slot->used = 0;
+	if (bytes == 0 || !prepare_slot(s, slot, bytes))
+		return NULL;
+	memcpy(slot->host, host, bytes);
+	if (!gpu_check(s,
+				   cudaMemcpyAsync(slot->device, slot->host, bytes,
+								   cudaMemcpyHostToDevice, s->stream),
+				   "copy row numbers") ||
+		!gpu_check(s, cudaEventRecord(slot->copied, s->stream),
+				   "copy row numbers"))
+		return NULL;
+	slot->used = bytes;
+	slot->waiting = true;
+	return slot->device;
+}
+
+static void
+gpu_close(nn_device *d)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_table *next;
+
+	if (s == NULL)
+		return;
+	for (int i = 0; i < GPU_SLOTS; i++)
+	{
+		empty_slot(&s->slot[i]);
+		if (s->slot[i].copied != NULL)
+			cudaEventDestroy(s->slot[i].copied);
+	}
+	for (gpu_table *t = s->tables; t != NULL; t = next)
+	{
+		next = t->next;
+		cudaFree(t->device);
+		free(t);
+	}
+	cudaFree(s->scratch);
+	if (s->stream != NULL)
+		cudaStreamDestroy(s->stream);
+	/* an error of this must not be taken for one of another device's work */
+	cudaGetLastError();
+	free(s);
+	d->state = NULL;
+}
+
+/* The devices there are, or 0 and why. */
+static int
+count_devices(const char **why)
+{
+	int count = 0;
+	cudaError_t result = cudaGetDeviceCount(&count);
+
+	*why =
+		cudaGetErrorString(result != cudaSuccess ? result : cudaErrorNoDevice);
+	return result == cudaSuccess ? count : 0;
+}
+
+static bool
+is_new_enough(int ordinal, int *major, int *minor)
+{
+	if (cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor,
+							   ordinal) != cudaSuccess ||
+		cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor,
+							   ordinal) != cudaSuccess)
+		*major = *minor = 0;
+	return *major > MIN_MAJOR || (*major == MIN_MAJOR && *minor >= MIN_MINOR);
+}
+
+static bool
+make_context(gpu_state *s, int ordinal)
+{
+	gpu_check(s, cudaSetDevice(ordinal), "create a context");
+	gpu_check(s,
+			  cudaDeviceGetAttribute(&s->processors,
+									 cudaDevAttrMultiProcessorCount, ordinal),
+			  "create a context");
+	gpu_check(s, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking),
+			  "create a stream");
+	for (int i = 0; i < GPU_SLOTS; i++)
+		gpu_check(s,
+				  cudaEventCreateWithFlags(&s->slot[i].copied,
+										   cudaEventDisableTiming),
+				  "create an event");
+	return s->failure == cudaSuccess;
+}
+
+/* Report what the state remembers. */
+static bool
+report(const gpu_state *s, nn_error *err)
+{
+	bool memory = s->failure == cudaErrorMemoryAllocation;
+
+	nn_fail(err, memory ? NN_DEVICE_NOMEM : NN_DEVICE,
+			"could not %s on the CUDA device", s->doing);
+	return nn_detail(err, "CUDA says: %s.", cudaGetErrorString(s->failure));
+}
+
+static bool
+gpu_open(nn_device *d, int ordinal, nn_error *err)
+{
+	const char *why;
+	int count = count_devices(&why), major, minor;
+	gpu_state *s;
+	sigset_t all, before;
+	bool ok;
+
+	d->state = NULL;
+	if (count == 0)
+	{
+		nn_fail(err, NN_UNAVAILABLE, "there is no CUDA device");
+		return nn_detail(err, "CUDA says: %s.", why);
+	}
+	if (ordinal < 0 || ordinal >= count)
+		return nn_fail(err, NN_UNAVAILABLE, "there is no CUDA device %d",
+					   ordinal);
+	if (!is_new_enough(ordinal, &major, &minor))
+	{
+		nn_fail(err, NN_UNAVAILABLE, "CUDA device %d is too old", ordinal);
+		return nn_detail(err,
+						 "Its compute capability is %d.%d, and %d.%d is "
+						 "needed.",
+						 major, minor, MIN_MAJOR, MIN_MINOR);
+	}
+	s = (gpu_state *) calloc(1, sizeof(gpu_state));
+	if (s == NULL)
+		return nn_fail(err, NN_NOMEM, "out of memory");
+	d->state = s;
+	/* CUDA's threads must never run the host program's handlers */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	ok = make_context(s, ordinal);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!ok)
+	{
+		report(s, err);
+		gpu_close(d);
+	}
+	return ok;
+}
+
+/* Being out of memory is no failure of the device. */
+static void *
+gpu_alloc(nn_device *d, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	void *p = NULL;
+	cudaError_t result;
+
+	if (s->failure != cudaSuccess)
+		return NULL;
+	result = cudaMalloc(&p, bytes > 0 ? bytes : 1);
+	if (result == cudaErrorMemoryAllocation)
+		cudaGetLastError();
+	else
+		gpu_check(s, result, "allocate memory");
+	return result == cudaSuccess ? p : NULL;
+}
+
+static void
+gpu_free(nn_device *d, void *p)
+{
+	gpu_check(gpu_of(d), cudaFree(p), "free memory");
+}
+
+static void
+transfer(nn_device *d, void *dst, const void *src, size_t bytes,
+		 cudaMemcpyKind kind)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (bytes > 0 && s->failure == cudaSuccess)
+		gpu_check(s, cudaMemcpyAsync(dst, src, bytes, kind, s->stream),
+				  "copy memory");
+}
+
+static void
+gpu_upload(nn_device *d, void *dst, const void *src, size_t bytes)
+{
+	transfer(d, dst, src, bytes, cudaMemcpyHostToDevice);
+}
+
+static void
+gpu_download(nn_device *d, void *dst, const void *src, size_t bytes)
+{
+	transfer(d, dst, src, bytes, cudaMemcpyDeviceToHost);
+}
+
+static void
+gpu_copy(nn_device *d, void *dst, const void *src, size_t bytes)
+{
+	transfer(d, dst, src, bytes, cudaMemcpyDeviceToDevice);
+}
+
+static void
+gpu_zero(nn_device *d, void *dst, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (bytes > 0 && s->failure == cudaSuccess)
+		gpu_check(s, cudaMemsetAsync(dst, 0, bytes, s->stream), "clear memory");
+}
+
+static bool
+gpu_sync(nn_device *d, nn_error *err)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->failure == cudaSuccess)
+		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
+	return s->failure == cudaSuccess || report(s, err);
+}
+
+static void
+fill_memory(nn_device_ops *ops)
+{
+	ops->open = gpu_open;
+	ops->close = gpu_close;
+	ops->alloc = gpu_alloc;
+	ops->free = gpu_free;
+	ops->upload = gpu_upload;
+	ops->download = gpu_download;
+	ops->copy = gpu_copy;
+	ops->zero = gpu_zero;
+	ops->sync = gpu_sync;
+}
+
+static void
+fill_kernels(nn_device_ops *ops)
+{
+	ops->gather = gpu_gather;
+	ops->gemm = gpu_gemm;
+	ops->dense = gpu_dense;
+	ops->dense_slope = gpu_dense_slope;
+	ops->map = gpu_map;
+	ops->map_slope = gpu_map_slope;
+	ops->axpby = gpu_axpby;
+	ops->multiply = gpu_multiply;
+	ops->dropout = gpu_dropout;
+	ops->sum_rows = gpu_sum_rows;
+	ops->dot_rows = gpu_dot_rows;
+	ops->scale_rows = gpu_scale_rows;
+	ops->copy_columns = gpu_copy_columns;
+	ops->sum_squares_rows = gpu_sum_squares_rows;
+	ops->batch_norm = gpu_batch_norm;
+	ops->batch_norm_slope = gpu_batch_norm_slope;
+	ops->layer_norm = gpu_layer_norm;
+	ops->layer_norm_slope = gpu_layer_norm_slope;
+	ops->softmax = gpu_softmax;
+	ops->softmax_slope = gpu_softmax_slope;
+	ops->lookup = gpu_lookup;
+	ops->lookup_slope = gpu_lookup_slope;
+	ops->one_hot = gpu_one_hot;
+	ops->piecewise = gpu_piecewise;
+	ops->piecewise_slope = gpu_piecewise_slope;
+	ops->loss = gpu_loss;
+	ops->optimizer = gpu_optimizer;
+	ops->sum_squares = gpu_sum_squares;
+	ops->regularize = gpu_regularize;
+}
+
+extern "C" bool NN_PROVIDER(nn_device_ops *ops, char *why, size_t why_size)
+	__attribute__((visibility("default")));
+
+bool
+NN_PROVIDER(nn_device_ops *ops, char *why, size_t why_size)
+{
+	const char *reason;
+
+	if (count_devices(&reason) == 0)
+	{
+		snprintf(why, why_size, "CUDA says: %s.", reason);
+		return false;
+	}
+	ops->name = "cuda";
+	ops->row_independent = false;
+	fill_memory(ops);
+	fill_kernels(ops);
+	return true;
+}

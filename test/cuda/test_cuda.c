@@ -1,0 +1,539 @@
+/*
+ * test_cuda.c
+ *	  The CUDA provider: every kernel against plain C, failures, and training.
+ *
+ * The environment variable NEURAL_CUDA names the library to test.  For one
+ * that emulates its device there is more: kernels run in many orders of their
+ * threads, and once without each of their barriers, which must be noticed.
+ */
+#include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../cuda/emulated.h"
+#include "examples.h"
+#include "kernel_cases.h"
+#include "train.h"
+
+static nn_device_ops cuda;
+static emulated_device *emulated; /* NULL: the device is real */
+static nn_arena *arena;
+static nn_error err;
+
+/* the second: tiles and warps that are not full, or just so, and many rows */
+static const struct
+{
+	int m, n, k;
+} shapes[] = {{1, 1, 1},	{1, 7, 3},	  {3, 5, 28},	  {33, 31, 16},
+			  {7, 17, 64},	{64, 64, 1},  {65, 128, 9},	  {129, 65, 130},
+			  {5, 300, 33}, {515, 3, 65}, {70, 33, 1025}, {6, 64, 1024}};
+#define SHAPES ((int) (sizeof(shapes) / sizeof(shapes[0])))
+
+#define RANDOM_SHAPES 6
+
+static void
+find_shape(int number, int *m, int *n, int *k)
+{
+	nn_key key = nn_random_key(5, NN_STREAM_SAMPLE, (uint64_t) number);
+
+	if (number < SHAPES)
+	{
+		*m = shapes[number].m;
+		*n = shapes[number].n;
+		*k = shapes[number].k;
+		return;
+	}
+	*m = 1 + (int) nn_random_below(key, 0, 200);
+	*n = 1 + (int) nn_random_below(key, 1, 90);
+	*k = 1 + (int) nn_random_below(key, 2, 150);
+}
+
+/* Run a case on the device; false when it failed. */
+static bool
+run_on_device(context *t, nn_device *d, int kernel, int shape, float beta)
+{
+	int m, n, k;
+
+	find_shape(shape, &m, &n, &k);
+	if (emulated != NULL)
+		emulated->test = kernel;
+	return run_case(t, d, true, kernel, m, n, k, beta);
+}
+
+/* The difference from plain C, as a multiple of what is allowed. */
+static double
+compare(nn_device *d, int kernel, int shape, float beta)
+{
+	nn_device host = {&nn_cpu_plain, NULL};
+	double worst = INFINITY;
+	context plain, other;
+	int m, n, k;
+
+	find_shape(shape, &m, &n, &k);
+	run_case(&plain, &host, false, kernel, m, n, k, beta);
+	if (run_on_device(&other, d, kernel, shape, beta))
+		worst = difference(&plain, &other, kernels[kernel].apart);
+	release(&plain);
+	release(&other);
+	return worst;
+}
+
+static void
+compare_kernels(nn_device *d)
+{
+	for (int kernel = 0; kernel < KERNELS; kernel++)
+	{
+		for (int s = 0; s < SHAPES + RANDOM_SHAPES; s++)
+		{
+			float beta = 0.5f * (float) (s % 3);
+			double worst = compare(d, kernel, s, beta);
+
+			check(worst <= 1, "%s, shape %d, beta %g: %.3g",
+				  kernels[kernel].name, s, beta, worst);
+		}
+	}
+}
+
+/* A second run, in another order of threads, gives the same bits. */
+static void
+compare_runs(nn_device *d)
+{
+	for (int kernel = 0; kernel < KERNELS; kernel++)
+	{
+		bool same = true;
+
+		for (int s = 5; s < SHAPES; s += 3)
+		{
+			context one, two;
+
+			same = run_on_device(&one, d, kernel, s, 1) && same;
+			same = run_on_device(&two, d, kernel, s, 1) && same;
+			same = difference(&one, &two, 0) == 0 && same;
+			release(&one);
+			release(&two);
+		}
+		check(same, "%s: runs have the same bits", kernels[kernel].name);
+	}
+}
+
+/* Whether all cases that pass a barrier are right without it.  This process
+ * is expected to crash. */
+static bool
+is_right_without(nn_device *d, int barrier)
+{
+	emulated->without = barrier;
+	for (int kernel = 0; kernel < KERNELS; kernel++)
+	{
+		for (int s = SHAPES - 1; s >= 0; s--)
+		{
+			if (emulated->barriers[barrier].tests[kernel] &&
+				!(compare(d, kernel, s, 0.5f) <= 1))
+				return false;
+		}
+	}
+	return true;
+}
+
+static void
+remove_barriers(nn_device *d)
+{
+	const char *expected = getenv("NEURAL_CUDA_BARRIERS");
+
+	check(expected != NULL && atoi(expected) == emulated->nbarriers,
+		  "%d barriers are in the sources, kernels came by %d",
+		  expected ? atoi(expected) : -1, emulated->nbarriers);
+	for (int b = 0; b < emulated->nbarriers; b++)
+	{
+		pid_t child;
+		int status = 0;
+
+		fflush(NULL);
+		child = fork();
+		if (child == 0)
+		{
+			if (freopen("/dev/null", "w", stderr) == NULL)
+				_exit(0);
+			_exit(is_right_without(d, b) ? 0 : 1);
+		}
+		check(child > 0 && waitpid(child, &status, 0) == child && status != 0,
+			  "%s:%d: without this barrier something is wrong",
+			  emulated->barriers[b].file, emulated->barriers[b].line);
+	}
+}
+
+/* Children that misuse the device must not live to report. */
+static bool
+dies(nn_device *d, void (*misuse)(nn_device *d))
+{
+	pid_t child;
+	int status = 0;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0)
+	{
+		if (freopen("/dev/null", "w", stderr) == NULL)
+			_exit(0);
+		misuse(d);
+		_exit(0);
+	}
+	return child > 0 && waitpid(child, &status, 0) == child &&
+		   WIFSIGNALED(status);
+}
+
+static void
+touch_from_host(nn_device *d)
+{
+	volatile float *p = d->ops->alloc(d, 64);
+
+	*p = 1;
+}
+
+static void
+go_beyond(nn_device *d)
+{
+	float *p = d->ops->alloc(d, 64);
+
+	d->ops->axpby(d, 17, 1, p, 0, p);
+	d->ops->sync(d, &err);
+}
+
+static void
+use_after_free(nn_device *d)
+{
+	float *p = d->ops->alloc(d, 64);
+
+	d->ops->free(d, p);
+	d->ops->axpby(d, 1, 1, p, 0, p);
+	d->ops->sync(d, &err);
+}
+
+/* The emulation notices what it is there to notice. */
+static void
+check_emulation(nn_device *d)
+{
+	float x[4] = {0}, *p = d->ops->alloc(d, sizeof(x));
+
+	check(dies(d, touch_from_host), "the host cannot touch device memory");
+	check(dies(d, go_beyond), "a kernel cannot go beyond a piece of memory");
+	check(dies(d, use_after_free), "freed memory cannot be used");
+	d->ops->download(d, x, p, sizeof(x));
+	check(x[3] == 0, "work waits for the host");
+	check(d->ops->sync(d, &err) && isnan(x[3]), "new memory is poisoned");
+	d->ops->free(d, p);
+}
+
+static void
+check_memory(void)
+{
+	nn_device d = {&cuda, NULL};
+	float x[100], y[100] = {0}, *p;
+
+	check(!cuda.open(&d, 1000, &err) && err.code == NN_UNAVAILABLE &&
+			  d.state == NULL,
+		  "a device that is not there: %s", err.message);
+	check(!cuda.open(&d, -1, &err), "device -1: %s", err.message);
+	check(cuda.open(&d, 0, &err), "open");
+	check(cuda.alloc(&d, SIZE_MAX) == NULL, "too much memory");
+	check(cuda.alloc(&d, (size_t) 1 << 50) == NULL, "too much memory");
+	check(cuda.sync(&d, &err), "being out of memory is no failure");
+	for (int i = 0; i < 100; i++)
+		x[i] = (float) i;
+	p = cuda.alloc(&d, 2 * sizeof(x));
+	cuda.upload(&d, p, x, sizeof(x));
+	cuda.copy(&d, p + 100, p, sizeof(x));
+	cuda.zero(&d, p + 110, 10 * sizeof(float));
+	cuda.download(&d, y, p + 100, sizeof(y));
+	check(cuda.sync(&d, &err), "sync");
+	check(y[9] == 9 && y[10] == 0 && y[19] == 0 && y[20] == 20 && y[99] == 99,
+		  "memory goes up, around, and down");
+	cuda.upload(&d, p, x, 0);
+	cuda.copy(&d, p, p, 0);
+	cuda.zero(&d, p, 0);
+	cuda.axpby(&d, 0, 1, p, 0, p);
+	check(cuda.sync(&d, &err), "nothing to do");
+	cuda.free(&d, p);
+	cuda.free(&d, NULL);
+	p = cuda.alloc(&d, 0);
+	check(p != NULL, "no bytes");
+	cuda.free(&d, p);
+	cuda.close(&d);
+}
+
+/* A device that breaks is of no use any more, and says so. */
+static void
+check_failures(void)
+{
+	const int illegal_address = 700, no_driver = 35;
+	nn_device d = {&cuda, NULL}, other = {&cuda, NULL};
+	size_t all = emulated->memory, before;
+	float x[2] = {1, 2}, *p;
+
+	check(cuda.open(&d, 0, &err), "open");
+	before = emulated->allocated;
+	p = cuda.alloc(&d, sizeof(x));
+	cuda.upload(&d, p, x, sizeof(x));
+	check(cuda.sync(&d, &err), "sync");
+	emulated->failure = illegal_address;
+	cuda.axpby(&d, 2, 2, p, 0, p);
+	check(!cuda.open(&other, 0, &err) && other.state == NULL,
+		  "a broken device: %s (%s)", err.message, err.detail);
+	emulated->failure = 0;
+	cuda.axpby(&d, 2, 2, p, 0, p);
+	check(!cuda.sync(&d, &err) && err.code == NN_DEVICE,
+		  "the first failure is kept: %s (%s)", err.message, err.detail);
+	check(!cuda.sync(&d, &err) && cuda.alloc(&d, 8) == NULL,
+		  "and nothing works after it");
+	cuda.free(&d, p);
+	cuda.close(&d);
+	check(emulated->allocated == before, "all memory is given back");
+
+	emulated->failure = no_driver;
+	check(!cuda.open(&d, 0, &err) && err.code == NN_UNAVAILABLE,
+		  "no driver: %s (%s)", err.message, err.detail);
+	emulated->failure = 0;
+
+	/* memory for the sums of a kernel is not there */
+	check(cuda.open(&d, 0, &err), "open");
+	p = cuda.alloc(&d, sizeof(x));
+	emulated->memory = emulated->allocated + 16;
+	check(cuda.alloc(&d, 32) == NULL, "out of memory");
+	cuda.sum_rows(&d, 1, 2, p, 0, p);
+	check(!cuda.sync(&d, &err) && err.code == NN_DEVICE_NOMEM,
+		  "out of memory in a kernel: %s (%s)", err.message, err.detail);
+	emulated->memory = all;
+	cuda.free(&d, p);
+	cuda.close(&d);
+	check(emulated->allocated == before, "all memory is given back");
+}
+
+#define ROWS  150
+#define BATCH 64
+#define STEPS 60
+#define NETWORK                                                                \
+	"n: input(number) input(category) c: one_hot input(category) "             \
+	"e: embedding(3) input(number) p: piecewise_linear(2) "                    \
+	"concatenate(n, c, e, p) scale dense(24, relu) batch_normalization "       \
+	"dropout(0.2) dense(16, gelu) layer_normalization dense(3)"
+
+static nn_real x[ROWS * WIDTH], y[ROWS], weight[ROWS];
+
+/* A trainer on a device, with the data where it wants them. */
+typedef struct learner
+{
+	nn_device d;
+	nn_trainer *trainer;
+	nn_batch batch;
+	void *memory[3];
+	uint32_t index[BATCH];
+	nn_real *params, *predicted;
+	size_t nparams;
+} learner;
+
+static bool
+start(learner *l, const nn_device_ops *ops, const char *loss,
+	  const char *optimizer)
+{
+	nn_graph *g = nn_graph_build(arena, NETWORK, &example_layout, &err);
+	nn_trainer_conf conf = {.loss = nn_loss_parse(arena, loss, &err),
+							.optimizer =
+								nn_optimizer_parse(arena, optimizer, &err),
+							.batch_rows = BATCH,
+							.threads = 1,
+							.l1 = 1e-4,
+							.l2 = 1e-3,
+							.seed = 3};
+	const void *data[] = {x, y, weight};
+	const size_t sizes[] = {sizeof(x), sizeof(y), sizeof(weight)};
+
+	memset(l, 0, sizeof(*l));
+	l->d.ops = ops;
+	if (g == NULL || conf.loss == NULL || conf.optimizer == NULL ||
+		!ops->open(&l->d, 0, &err))
+		return false;
+	conf.target_width = 1;
+	l->nparams = g->nparams;
+	l->params = nn_alloc_array(arena, g->nparams, sizeof(nn_real), &err);
+	l->predicted = nn_alloc_array(arena, BATCH * 3, sizeof(nn_real), &err);
+	if (l->params == NULL || l->predicted == NULL ||
+		!nn_graph_initialize(g, 3, ROWS, x, l->params, &err))
+		return false;
+	for (int i = 0; i < 3; i++)
+	{
+		l->memory[i] = ops->alloc(&l->d, sizes[i]);
+		ops->upload(&l->d, l->memory[i], data[i], sizes[i]);
+	}
+	l->batch =
+		(nn_batch){BATCH, l->index, l->memory[0], l->memory[1], l->memory[2]};
+	l->trainer = nn_trainer_create(arena, g, ops, &conf, l->params, &err);
+	return ops->sync(&l->d, &err) && l->trainer != NULL;
+}
+
+/* Some steps on rows in an order that depends on the first step's number. */
+static double
+learn(learner *l, int first, int steps)
+{
+	double loss = NAN;
+
+	for (int step = first; step < first + steps; step++)
+	{
+		nn_key key = nn_random_key(8, NN_STREAM_SHUFFLE, (uint64_t) step);
+
+		l->batch.rows = step % 5 == 4 ? 37 : BATCH;
+		for (int i = 0; i < BATCH; i++)
+			l->index[i] = nn_random_below(key, (uint64_t) i, ROWS);
+		if (!nn_trainer_step(l->trainer, &l->batch, 0.01, &err))
+			return NAN;
+		/* what was handed over may be overwritten now */
+		memset(l->index, 0xff, sizeof(l->index));
+	}
+	return nn_trainer_sync(l->trainer, &loss, &err) ? loss : NAN;
+}
+
+static bool
+finish(learner *l)
+{
+	bool ok;
+
+	l->batch.rows = BATCH;
+	for (int i = 0; i < BATCH; i++)
+		l->index[i] = (uint32_t) i;
+	ok = nn_trainer_predict(l->trainer, &l->batch, l->predicted, &err) &&
+		 nn_trainer_params(l->trainer, l->params, &err);
+	nn_trainer_release(l->trainer);
+	for (int i = 0; i < 3; i++)
+		l->d.ops->free(&l->d, l->memory[i]);
+	l->d.ops->close(&l->d);
+	return ok;
+}
+
+static double
+furthest(size_t n, const nn_real *a, const nn_real *b)
+{
+	double worst = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		double off = fabs((double) a[i] - b[i]) / (1 + fabs(a[i]));
+
+		worst = isfinite(off) ? fmax(worst, off) : INFINITY;
+	}
+	return worst;
+}
+
+/* The same training here and there: the losses on the way, and the end. */
+static void
+check_training(const char *loss, const char *optimizer)
+{
+	learner here, there;
+	double worst = 0, first = 0, last = 0;
+	bool ok = start(&here, &nn_cpu_plain, loss, optimizer) &&
+			  start(&there, &cuda, loss, optimizer);
+
+	check(ok, "%s, %s: start%s%s", loss, optimizer, ok ? "" : ": ",
+		  ok ? "" : err.message);
+	if (!ok)
+		return;
+	for (int step = 0; step < STEPS; step += 10)
+	{
+		double a = learn(&here, step, 10), b = learn(&there, step, 10);
+
+		worst = isfinite(a) && isfinite(b) ? fmax(worst, fabs(a - b) / fabs(a))
+										   : INFINITY;
+		first = step == 0 ? a : first;
+		last = a;
+	}
+	check(last < 0.9 * first, "%s, %s: loss falls from %.3f to %.3f", loss,
+		  optimizer, first, last);
+	check(worst < 1e-3, "%s, %s: losses are as far apart as %.3g", loss,
+		  optimizer, worst);
+	ok = finish(&here) && finish(&there);
+	check(ok && furthest(here.nparams, here.params, there.params) < 2e-2,
+		  "%s, %s: parameters are as far apart as %.3g", loss, optimizer,
+		  furthest(here.nparams, here.params, there.params));
+	check(ok && furthest(BATCH * 3, here.predicted, there.predicted) < 2e-2,
+		  "%s, %s: predictions are as far apart as %.3g", loss, optimizer,
+		  furthest(BATCH * 3, here.predicted, there.predicted));
+}
+
+/* The host never waits for all of the work between two steps. */
+static void
+check_waits(void)
+{
+	learner l;
+	int before;
+
+	if (!start(&l, &cuda, "categorical_crossentropy", "adam"))
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	learn(&l, 0, 4);
+	before = emulated->syncs;
+	l.batch.rows = BATCH;
+	for (int step = 0; step < 20; step++)
+	{
+		for (int i = 0; i < BATCH; i++)
+			l.index[i] = (uint32_t) (i + step);
+		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	}
+	check(emulated->syncs == before, "twenty steps wait %d times",
+		  emulated->syncs - before);
+	check(finish(&l), "the end of training");
+}
+
+static void
+make_data(void)
+{
+	example_rows(ROWS, 1, x);
+	for (int i = 0; i < ROWS; i++)
+	{
+		double score = x[i * WIDTH] + x[i * WIDTH + 1] * x[i * WIDTH + 2];
+
+		y[i] = score < -0.5 ? 0 : (score < 0.5 ? 1 : 2);
+		weight[i] = (nn_real) (0.5 + i % 3);
+	}
+}
+
+int
+main(void)
+{
+	const char *path = getenv("NEURAL_CUDA");
+	nn_device d = {&cuda, NULL};
+
+	arena = nn_arena_create(&check_heap, &err);
+	if (path == NULL || arena == NULL)
+	{
+		printf("skipped: NEURAL_CUDA does not name a library\n");
+		return 0;
+	}
+	if (!nn_provider_load(path, &cuda, &err))
+	{
+		check(false, "%s: %s", err.message, err.detail);
+		return 1;
+	}
+	emulated = dlsym(dlopen(path, RTLD_NOW | RTLD_LOCAL), EMULATED_DEVICE_NAME);
+	check_memory();
+	if (emulated != NULL)
+		check_failures();
+	if (!cuda.open(&d, 0, &err))
+	{
+		check(false, "open: %s", err.message);
+		return 1;
+	}
+	compare_kernels(&d);
+	compare_runs(&d);
+	if (emulated != NULL)
+	{
+		check_emulation(&d);
+		remove_barriers(&d);
+	}
+	cuda.close(&d);
+	make_data();
+	check_training("categorical_crossentropy", "adam");
+	check_training("categorical_crossentropy",
+				   "sgd(momentum = 0.9, global_clipnorm = 1)");
+	if (emulated != NULL)
+		check_waits();
+	return check_failed;
+}
