@@ -43,6 +43,12 @@ check "the engine includes libc's headers and its own only" \
 check "the extension's library exports PostgreSQL's entry points only" \
 	"$(nm -D --defined-only neural.so | awk '$2 ~ /[TDB]/ {print $3}' |
 		grep -vE '^(_init|_fini|_PG_init|Pg_magic_func|(pg_finfo_)?neural_[a-z_0-9]+)$')"
+if [ -f neural_cuda.so ]; then
+	check "the CUDA provider exports one symbol" \
+		"$(nm -D --defined-only neural_cuda.so | grep -v ' nn_device_provider_[0-9]*$')"
+	check "the CUDA provider needs no library of CUDA" \
+		"$(ldd neural_cuda.so | grep -iE 'cuda|cublas')"
+fi
 check "neither BLAS nor CUDA is linked" \
 	"$(ldd neural.so | grep -iE 'blas|cuda|gomp|stdc')"
 

@@ -5,6 +5,7 @@
  * The environment variable NEURAL_CUDA names the library to test.  For one
  * that emulates its device there is more: kernels run in many orders of their
  * threads, and once without each of their barriers, which must be noticed.
+ * NEURAL_CUDA_LIBRARY names one for real devices that is opened in any case.
  */
 #include <dlfcn.h>
 #include <sys/wait.h>
@@ -495,10 +496,25 @@ make_data(void)
 	}
 }
 
+/* A library for real devices opens everywhere, and says where it is no use. */
+static void
+check_library(const char *path)
+{
+	nn_device_ops ops;
+
+	if (nn_provider_load(path, &ops, &err))
+		check(strcmp(ops.name, "cuda") == 0, "%s is used", path);
+	else
+		check(err.code == NN_UNAVAILABLE && ops.gemm == nn_cpu_ops(-1)->gemm &&
+				  strncmp(err.detail, "CUDA says: ", 11) == 0,
+			  "%s steps back: %s (%s)", path, err.message, err.detail);
+}
+
 int
 main(void)
 {
 	const char *path = getenv("NEURAL_CUDA");
+	const char *library = getenv("NEURAL_CUDA_LIBRARY");
 	nn_device d = {&cuda, NULL};
 
 	arena = nn_arena_create(&check_heap, &err);
@@ -513,6 +529,8 @@ main(void)
 		return 1;
 	}
 	emulated = dlsym(dlopen(path, RTLD_NOW | RTLD_LOCAL), EMULATED_DEVICE_NAME);
+	if (library != NULL)
+		check_library(library);
 	check_memory();
 	if (emulated != NULL)
 		check_failures();
