@@ -117,48 +117,52 @@ COMMENT ON AGGREGATE neural.fit(record, text, jsonb) IS 'train one network on th
 
 /* ---------- predicting ---------- */
 
+CREATE FUNCTION neural.model_planner_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'neural_planner_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION neural.model_planner_support(internal) IS 'planner support for predicting';
+
 CREATE FUNCTION neural.predict(model regclass, "row" record, version int4 DEFAULT NULL) RETURNS float8
-    AS 'MODULE_PATHNAME', 'neural_predict' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict(regclass, record, int4) IS 'the value a model predicts for a row';
 
 CREATE FUNCTION neural.predict(model regclass, features float8[]) RETURNS float8
-    AS 'MODULE_PATHNAME', 'neural_predict_array' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_array' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict(regclass, float8[]) IS 'the value a model predicts for numbers in the order of its features';
 
 CREATE FUNCTION neural.classify(model regclass, "row" record, version int4 DEFAULT NULL) RETURNS text
-    AS 'MODULE_PATHNAME', 'neural_classify' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_classify' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.classify(regclass, record, int4) IS 'the most probable class of a row';
 
 CREATE FUNCTION neural.predict_proba(model regclass, "row" record) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'neural_predict_proba' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_proba' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_proba(regclass, record) IS 'the probability of every class of a row, as an object';
 
 CREATE FUNCTION neural.predict_proba(model regclass, "row" record, label text, version int4 DEFAULT NULL) RETURNS float8
-    AS 'MODULE_PATHNAME', 'neural_predict_proba_label' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_proba_label' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_proba(regclass, record, text, int4) IS 'the probability of one class of a row';
 
 CREATE FUNCTION neural.predict_as(model regclass, "row" record, "type" anyelement, version int4 DEFAULT NULL) RETURNS anyelement
-    AS 'MODULE_PATHNAME', 'neural_predict_as' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_as' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_as(regclass, record, anyelement, int4) IS 'the value or class a model predicts for a row, as the type of the third argument';
 
 CREATE FUNCTION neural.predict_all(model regclass, "row" record, version int4 DEFAULT NULL) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'neural_predict_all' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_all' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_all(regclass, record, int4) IS 'the predictions of a model of several targets, as an object with a key for each';
 
 CREATE FUNCTION neural.embed(model regclass, "row" record, layer text, version int4 DEFAULT NULL) RETURNS real[]
-    AS 'MODULE_PATHNAME', 'neural_embed' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_embed' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.embed(regclass, record, text, int4) IS 'what a layer of a model computes for a row';
 
 CREATE FUNCTION neural.predict_with(value neural.model, "row" record) RETURNS float8
-    AS 'MODULE_PATHNAME', 'neural_predict_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_with(neural.model, record) IS 'the value that a model held as a value predicts for a row';
 
 CREATE FUNCTION neural.classify_with(value neural.model, "row" record) RETURNS text
-    AS 'MODULE_PATHNAME', 'neural_classify_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_classify_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.classify_with(neural.model, record) IS 'the most probable class of a row by a model held as a value';
 
 CREATE FUNCTION neural.predict_proba_with(value neural.model, "row" record) RETURNS jsonb
-    AS 'MODULE_PATHNAME', 'neural_predict_proba_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+    AS 'MODULE_PATHNAME', 'neural_predict_proba_with' LANGUAGE C STABLE PARALLEL SAFE COST 1000 SUPPORT neural.model_planner_support;
 COMMENT ON FUNCTION neural.predict_proba_with(neural.model, record) IS 'the probability of every class of a row by a model held as a value';
 
 /* ---------- judging and looking ---------- */

@@ -65,6 +65,16 @@ extern bool neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row,
 								  char *record);
 
 /*
+ * neural_row_read where nothing may be thrown: false when a cell cannot be
+ * read, or when reading it might throw; neural_row_read says what is wrong.
+ */
+extern bool neural_row_try(NeuralRowReader *r, const Datum *values,
+						   const bool *nulls, char *record);
+
+/* Whether neural_row_read_fixed cannot fail. */
+extern bool neural_row_is_plain(const NeuralRowReader *r);
+
+/*
  * One cell as text of UTF-8 (enum labels, uuid, integers, booleans as "true"
  * and "false"), as class labels are kept.  The type's output is looked up once
  * into the caller's struct.

@@ -186,6 +186,18 @@ add_to_cache(Datum value, const uint8 *digest)
 	return entry;
 }
 
+void
+neural_model_pin(NeuralLoadedModel *model, MemoryContext pin_context)
+{
+	Pin *pin = MemoryContextAlloc(pin_context, sizeof(Pin));
+
+	model->pins++;
+	pin->model = model;
+	pin->callback.func = unpin;
+	pin->callback.arg = model;
+	MemoryContextRegisterResetCallback(pin_context, &pin->callback);
+}
+
 NeuralLoadedModel *
 neural_model_load(Datum value, MemoryContext pin_context)
 {
@@ -193,7 +205,6 @@ neural_model_load(Datum value, MemoryContext pin_context)
 		(struct varlena *) PG_DETOAST_DATUM_SLICE(value, 0, NN_MODEL_HEADER);
 	uint8 digest[NN_MODEL_DIGEST_SIZE];
 	CacheEntry *entry;
-	Pin *pin;
 
 	if (VARSIZE_ANY_EXHDR(head) < NN_MODEL_HEADER)
 		ereport(ERROR,
@@ -202,7 +213,6 @@ neural_model_load(Datum value, MemoryContext pin_context)
 	memcpy(digest, VARDATA_ANY(head) + NN_MODEL_DIGEST_AT, sizeof(digest));
 	pfree(head);
 
-	pin = MemoryContextAlloc(pin_context, sizeof(Pin));
 	if (cache == NULL)
 		create_cache();
 	entry = hash_search(cache, digest, HASH_FIND, NULL);
@@ -211,13 +221,9 @@ neural_model_load(Datum value, MemoryContext pin_context)
 	else
 		entry = add_to_cache(value, digest);
 
-	entry->loaded.pins++;
-	pin->model = &entry->loaded;
-	pin->callback.func = unpin;
-	pin->callback.arg = pin->model;
-	MemoryContextRegisterResetCallback(pin_context, &pin->callback);
+	neural_model_pin(&entry->loaded, pin_context);
 	trim_cache();
-	return pin->model;
+	return &entry->loaded;
 }
 
 NeuralLoadedModel *

@@ -46,6 +46,10 @@ typedef struct NeuralLoadedModel
 extern NeuralLoadedModel *neural_model_load(Datum value,
 											MemoryContext pin_context);
 
+/* Pin it for one more user. */
+extern void neural_model_pin(NeuralLoadedModel *model,
+							 MemoryContext pin_context);
+
 /*
  * The value of a version of a model table (version 0: the active one), read
  * with the caller's rights: SELECT on the table or on its column "version" is

@@ -11,6 +11,8 @@
 
 #include "utils/guc.h"
 
+#include "batch.h"
+
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
@@ -65,5 +67,6 @@ _PG_init(void)
 		"neural.blas", "Whether OpenBLAS multiplies matrices in training.",
 		"auto is where it is installed and knows the processor.", &neural_blas,
 		NEURAL_BLAS_AUTO, blas_choices, PGC_SUSET, 0, NULL, NULL, NULL);
+	neural_batch_init();
 	MarkGUCPrefixReserved("neural");
 }

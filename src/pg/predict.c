@@ -6,6 +6,8 @@
  * NeuralFinish of each.  What depends on the model alone (labels as text, as
  * numbers, in the wanted type) is made once for the model, so that a row costs
  * reading it, the network, and a table look-up.
+ *
+ * Called without arguments, they are values of a batch: see batch.h.
  */
 #include "postgres.h"
 
@@ -20,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "json.h"
 #include "predict_state.h"
 
@@ -431,6 +434,8 @@ predict_by_table(FunctionCallInfo fcinfo, const NeuralFinish *finish,
 {
 	NeuralPredictState *s;
 
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, finish);
@@ -446,6 +451,8 @@ predict_by_value(FunctionCallInfo fcinfo, const NeuralFinish *finish)
 {
 	NeuralPredictState *s;
 
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, finish);
@@ -509,6 +516,8 @@ neural_predict_array(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
 
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_predict);
@@ -523,6 +532,8 @@ neural_predict_proba_label(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
 
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_proba_label);
@@ -538,6 +549,8 @@ neural_predict_as(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
 
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_as);
@@ -556,7 +569,26 @@ neural_predict_as(PG_FUNCTION_ARGS)
 
 /* ---------- embed ---------- */
 
-static const NeuralFinish finish_of_embed = {"neural.embed", prepare_all, NULL};
+static Datum
+finish_embed(NeuralPredictState *s, const nn_real *out)
+{
+	Size size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * s->layer_width;
+	ArrayType *result = palloc(size);
+
+	StaticAssertStmt(sizeof(nn_real) == sizeof(float4),
+					 "a layer's output is copied into the array");
+	SET_VARSIZE(result, size);
+	result->ndim = 1;
+	result->dataoffset = 0;
+	result->elemtype = FLOAT4OID;
+	ARR_DIMS(result)[0] = s->layer_width;
+	ARR_LBOUND(result)[0] = 1;
+	memcpy(ARR_DATA_PTR(result), out, sizeof(float4) * s->layer_width);
+	return PointerGetDatum(result);
+}
+
+static const NeuralFinish finish_of_embed = {"neural.embed", prepare_all, NULL,
+											 finish_embed};
 
 /* Look the layer up when it is not that of the last row. */
 static void
@@ -580,28 +612,20 @@ Datum
 neural_embed(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
-	ArrayType *result;
-	Size size;
+	nn_real *out;
 	nn_error err;
 
-	StaticAssertStmt(sizeof(nn_real) == sizeof(float4),
-					 "a layer's output is written into the array");
+	if (fcinfo->nargs == 0)
+		return neural_batch_value(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_embed);
 	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	set_layer(s, PG_GETARG_TEXT_PP(2));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
-	size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * s->layer_width;
-	result = palloc(size);
-	SET_VARSIZE(result, size);
-	result->ndim = 1;
-	result->dataoffset = 0;
-	result->elemtype = FLOAT4OID;
-	ARR_DIMS(result)[0] = s->layer_width;
-	ARR_LBOUND(result)[0] = 1;
-	neural_check(nn_embed(s->loaded->predictor, s->record, 1, s->layer,
-						  (nn_real *) ARR_DATA_PTR(result), &err),
-				 &err);
-	PG_RETURN_ARRAYTYPE_P(result);
+	out = palloc(sizeof(nn_real) * s->layer_width);
+	neural_check(
+		nn_embed(s->loaded->predictor, s->record, 1, s->layer, out, &err),
+		&err);
+	return finish_embed(s, out);
 }

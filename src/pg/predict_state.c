@@ -47,23 +47,28 @@ same_moment(const NeuralMoment *a, const NeuralMoment *b)
 		   a->subxcnt == b->subxcnt && a->user == b->user;
 }
 
-NeuralPredictState *
-neural_predict_state(FunctionCallInfo fcinfo, const NeuralFinish *finish)
+static NeuralPredictState *
+create_state(MemoryContext context, const NeuralFinish *finish)
 {
-	NeuralPredictState *s = fcinfo->flinfo->fn_extra;
-	MemoryContext context = fcinfo->flinfo->fn_mcxt;
+	NeuralPredictState *s =
+		MemoryContextAllocZero(context, sizeof(NeuralPredictState));
 
-	if (likely(s != NULL))
-		return s;
-	s = MemoryContextAllocZero(context, sizeof(NeuralPredictState));
 	s->context = context;
 	s->model_context = AllocSetContextCreate(context, "neural predict model",
 											 ALLOCSET_SMALL_SIZES);
 	s->row_context = AllocSetContextCreate(context, "neural predict row",
 										   ALLOCSET_SMALL_SIZES);
 	s->finish = finish;
-	fcinfo->flinfo->fn_extra = s;
 	return s;
+}
+
+NeuralPredictState *
+neural_predict_state(FunctionCallInfo fcinfo, const NeuralFinish *finish)
+{
+	if (unlikely(fcinfo->flinfo->fn_extra == NULL))
+		fcinfo->flinfo->fn_extra =
+			create_state(fcinfo->flinfo->fn_mcxt, finish);
+	return fcinfo->flinfo->fn_extra;
 }
 
 char *
@@ -89,8 +94,8 @@ forget_model(NeuralPredictState *s)
 }
 
 /* Is this the value of the model at hand?  Only its header is read. */
-static bool
-is_model(const NeuralPredictState *s, Datum value)
+bool
+neural_predict_is_model(const NeuralPredictState *s, Datum value)
 {
 	struct varlena *head;
 	bool same;
@@ -105,22 +110,28 @@ is_model(const NeuralPredictState *s, Datum value)
 	return same;
 }
 
+/* What is made once for the model. */
 static void
-use_model(NeuralPredictState *s, Datum value)
+prepare_model(NeuralPredictState *s)
 {
-	MemoryContext old;
+	MemoryContext old = MemoryContextSwitchTo(s->model_context);
 
-	if (is_model(s, value))
-		return;
-	forget_model(s);
-	s->loaded = neural_model_load(value, s->model_context);
 	s->model = s->loaded->model;
-	old = MemoryContextSwitchTo(s->model_context);
 	s->record = palloc0(s->model->features->record_size);
 	s->out = palloc0(sizeof(double) * s->model->outputs);
 	s->finish->prepare(s);
 	MemoryContextSwitchTo(old);
 	s->found = true;
+}
+
+static void
+use_model(NeuralPredictState *s, Datum value)
+{
+	if (neural_predict_is_model(s, value))
+		return;
+	forget_model(s);
+	s->loaded = neural_model_load(value, s->model_context);
+	prepare_model(s);
 }
 
 void
@@ -135,7 +146,7 @@ neural_predict_by_table(NeuralPredictState *s, Oid relid, int version)
 	/* what fails from here on must not leave a moment that passed */
 	s->relid = InvalidOid;
 	s->row_unchecked = true;
-	use_model(s, neural_model_fetch(relid, version, NULL));
+	use_model(s, neural_model_fetch(relid, version, &s->found_version));
 	s->relid = relid;
 	s->version = version;
 	s->moment = now;
@@ -290,6 +301,55 @@ neural_predict_read_row(NeuralPredictState *s, Datum row)
 	/* whole: the server refuses to read a datum by a part of its type */
 	heap_deform_tuple(&tuple, s->desc, s->values, s->nulls);
 	neural_row_read(s->reader, s->values, s->nulls, s->record);
+}
+
+bool
+neural_predict_try_row(NeuralPredictState *s, Datum row, char *record)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleData tuple;
+
+	if (s->row_type != HeapTupleHeaderGetTypeId(header) ||
+		s->row_typmod != HeapTupleHeaderGetTypMod(header))
+		return false;
+	if (neural_row_is_plain(s->reader) &&
+		neural_row_read_fixed(s->reader, header, record))
+		return true;
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, s->desc, s->values, s->nulls);
+	return neural_row_try(s->reader, s->values, s->nulls, record);
+}
+
+NeuralPredictState *
+neural_predict_clone(const NeuralPredictState *s, MemoryContext context)
+{
+	NeuralPredictState *clone = create_state(context, s->finish);
+
+	clone->type = s->type;
+	clone->loaded = s->loaded;
+	neural_model_pin(clone->loaded, clone->model_context);
+	prepare_model(clone);
+	clone->relid = s->relid;
+	clone->version = s->version;
+	clone->found_version = s->found_version;
+	clone->moment = s->moment;
+	clone->class = s->class;
+	clone->layer = s->layer;
+	clone->layer_width = s->layer_width;
+	make_reader(clone, s->row_type, s->row_typmod);
+	return clone;
+}
+
+bool
+neural_predict_is_current(const NeuralPredictState *s)
+{
+	NeuralMoment now;
+
+	get_moment(&now);
+	return same_moment(&s->moment, &now);
 }
 
 /* How many numbers the columns take, all of which must be made of numbers. */

@@ -42,6 +42,8 @@ typedef struct NeuralFinish
 	const char *name;
 	void (*prepare)(NeuralPredictState *s);
 	Datum (*finish)(NeuralPredictState *s, const double *out);
+	/* of a layer's output instead of the network's; NULL for most */
+	Datum (*finish_layer)(NeuralPredictState *s, const nn_real *out);
 } NeuralFinish;
 
 struct NeuralPredictState
@@ -51,7 +53,8 @@ struct NeuralPredictState
 	/* the model, and how it was asked for */
 	bool found;
 	Oid relid;
-	int version;
+	int version;	   /* asked for; 0: the active one */
+	int found_version; /* 0: of a value */
 	Oid toast_relid, toast_value; /* of a value, when it is stored outside */
 	NeuralMoment moment;
 	MemoryContext model_context; /* pins the model; reset with it */
@@ -101,6 +104,27 @@ extern void neural_predict_by_value(NeuralPredictState *s, Datum value);
 /* Turn a composite, or numbers in order, into s->record. */
 extern void neural_predict_read_row(NeuralPredictState *s, Datum row);
 extern void neural_predict_read_array(NeuralPredictState *s, Datum array);
+
+/*
+ * A state for batches, from that of a call site whose last call has succeeded:
+ * so nothing in it can fail.  Reads rows of the same type with the same model,
+ * and finishes with the same label, layer and type.
+ */
+extern NeuralPredictState *
+neural_predict_clone(const NeuralPredictState *s, MemoryContext context);
+
+/* Whether what the state found is still what a call would find. */
+extern bool neural_predict_is_current(const NeuralPredictState *s);
+
+/* Whether a value's digest is that of the state's model. */
+extern bool neural_predict_is_model(const NeuralPredictState *s, Datum value);
+
+/*
+ * Read a composite into a record of one's own, without throwing: false when
+ * it is of another type, or cannot be read.
+ */
+extern bool neural_predict_try_row(NeuralPredictState *s, Datum row,
+								   char *record);
 
 /* Text of a model (UTF-8) in the encoding of the database. */
 extern char *neural_server_text(const char *utf8);

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/tupmacs.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -19,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 typedef struct Cell
 {
@@ -56,6 +58,7 @@ struct NeuralRowReader
 	FloatRun *runs; /* of the floats; likewise */
 	TupleDesc desc;
 	bool learn;
+	bool may_throw; /* reading a cell calls what may throw */
 	pg_tz *time_zone;
 	int64 nans;
 	float *elements; /* of the longest vector */
@@ -170,6 +173,20 @@ find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 }
 
 /*
+ * The output functions of the server's own types do not fail on what has been
+ * stored; of others we know nothing, nor of text to be converted.
+ */
+static bool
+cell_may_throw(const Cell *cell)
+{
+	if (cell->column->class != NN_CLASS_TEXT)
+		return false;
+	return GetDatabaseEncoding() != PG_UTF8 ||
+		   (cell->kind == CELL_OUTPUT_TEXT &&
+			cell->output.fn_oid >= FirstNormalObjectId);
+}
+
+/*
  * Where the attributes up to the last that is read lie in every row without
  * NULLs, if all of them are of fixed length.
  */
@@ -230,6 +247,7 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 		r->last = Max(r->last, cell->attribute);
 		if (column->class == NN_CLASS_VECTOR)
 			longest = Max(longest, column->length);
+		r->may_throw |= cell_may_throw(cell);
 		if (cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32)
 		{
 			r->floats[r->nfloats].at = cell->attribute - 1;
@@ -261,12 +279,12 @@ neural_row_reader_nans(const NeuralRowReader *r)
 	return r->nans;
 }
 
-static void
-read_vector(NeuralRowReader *r, Cell *cell, Datum value, char *record)
+static bool
+read_vector(NeuralRowReader *r, Cell *cell, Datum value, char *record,
+			nn_error *err)
 {
 	const nn_column *c = cell->column;
 	const float *x = r->elements;
-	nn_error err;
 	int n;
 
 	if (cell->kind == CELL_PGVECTOR)
@@ -286,14 +304,14 @@ read_vector(NeuralRowReader *r, Cell *cell, Datum value, char *record)
 				a, neural_element_kind(getBaseType(ARR_ELEMTYPE(a))),
 				r->elements);
 	}
-	neural_check(nn_set_vector(c, record, x, n, &err), &err);
+	return nn_set_vector(c, record, x, n, err);
 }
 
-static void
-read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record)
+static bool
+read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record,
+		  nn_error *err)
 {
 	const nn_column *c = cell->column;
-	nn_error err;
 
 	if (c->class == NN_CLASS_TEXT)
 	{
@@ -301,10 +319,10 @@ read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record)
 		const char *s = neural_text_of(cell->kind, &cell->output, value,
 									   r->time_zone, &len);
 
-		neural_check(nn_set_text(c, record, s, len, r->learn, &err), &err);
+		return nn_set_text(c, record, s, len, r->learn, err);
 	}
 	else if (c->class == NN_CLASS_VECTOR)
-		read_vector(r, cell, value, record);
+		return read_vector(r, cell, value, record, err);
 	else
 	{
 		double x = neural_number_of(cell->kind, value, r->time_zone);
@@ -313,11 +331,12 @@ read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record)
 			r->nans++;
 		nn_set_number(c, record, x);
 	}
+	return true;
 }
 
-void
-neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
-				char *record)
+static bool
+read_row(NeuralRowReader *r, const Datum *values, const bool *nulls,
+		 char *record, nn_error *err)
 {
 	int nans = 0;
 
@@ -341,16 +360,54 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 
 		if (nulls[at])
 			nn_set_null(cell->column, record);
-		else
-			read_cell(r, cell, values[at], record);
+		else if (!read_cell(r, cell, values[at], record, err))
+			return false;
 	}
 	nn_features_derive(r->features, record);
+	return true;
+}
+
+void
+neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
+				char *record)
+{
+	nn_error err;
+
+	neural_check(read_row(r, values, nulls, record, &err), &err);
+}
+
+/* Far enough from the ends that no time zone leads over them. */
+static bool
+is_plain_time(TimestampTz t)
+{
+	return t > MIN_TIMESTAMP + 2 * USECS_PER_DAY &&
+		   t < END_TIMESTAMP - 2 * USECS_PER_DAY;
+}
+
+bool
+neural_row_try(NeuralRowReader *r, const Datum *values, const bool *nulls,
+			   char *record)
+{
+	nn_error err;
+
+	if (r->may_throw)
+		return false;
+	for (int i = 0; i < r->ncells; i++)
+	{
+		int at = r->cells[i].attribute - 1;
+
+		if (r->cells[i].type == TIMESTAMPTZOID && !nulls[at] &&
+			!is_plain_time(DatumGetTimestampTz(values[at])))
+			return false;
+	}
+	return read_row(r, values, nulls, record, &err);
 }
 
 bool
 neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row, char *record)
 {
 	const char *data = (const char *) row + row->t_hoff;
+	nn_error err;
 
 	if (r->place == NULL || (row->t_infomask & HEAP_HASNULL) != 0 ||
 		HeapTupleHeaderGetNatts(row) < r->last)
@@ -363,10 +420,25 @@ neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row, char *record)
 		Cell *cell = &r->cells[i];
 		int at = cell->attribute - 1;
 
-		read_cell(r, cell,
-				  fetchatt(TupleDescAttr(r->desc, at), data + r->place[at]),
-				  record);
+		neural_check(read_cell(r, cell,
+							   fetchatt(TupleDescAttr(r->desc, at),
+										data + r->place[at]),
+							   record, &err),
+					 &err);
 	}
 	nn_features_derive(r->features, record);
+	return true;
+}
+
+bool
+neural_row_is_plain(const NeuralRowReader *r)
+{
+	if (r->place == NULL)
+		return false;
+	for (int i = 0; i < r->ncells; i++)
+		if (r->cells[i].column->class == NN_CLASS_TEXT ||
+			r->cells[i].column->class == NN_CLASS_VECTOR ||
+			r->cells[i].type == TIMESTAMPTZOID)
+			return false;
 	return true;
 }

@@ -1,0 +1,735 @@
+/*
+ * batch_plan.c
+ *	  Splitting the nodes of a finished plan that call predict.
+ *
+ * Expressions move verbatim: what a node below is left with are the columns
+ * that the expressions above want, in the node's own terms, so nothing has to
+ * be renumbered there.  Only quals from the first that predicts on are lifted,
+ * in their order, so that whatever the planner put before them (cheap filters,
+ * row security) is still evaluated first.
+ *
+ * Rows are read ahead, which nobody may notice: a node is split only if all
+ * below it is known to have no effects, and, where a LIMIT above may stop
+ * early, not to fail.  A node that is not known here is left as it is.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/rel.h"
+
+#include "batch.h"
+#include "batch_walk.h"
+
+typedef struct Rewriting
+{
+	PlannedStmt *stmt;
+	int last_id; /* of a plan node */
+	bool changed;
+} Rewriting;
+
+/* What the nodes above make of the rows of a node. */
+typedef struct Above
+{
+	int start;	/* NeuralBatchStart */
+	bool stops; /* may do without further rows */
+	bool exact; /* needs just as many as start says */
+} Above;
+
+typedef struct Split
+{
+	Rewriting *rewriting;
+	Plan *node;
+	List *calls;   /* equal ones once, in the node's terms */
+	List *columns; /* TargetEntries of the node below */
+	bool direct;   /* columns are all those of the node's child */
+} Split;
+
+static Plan *rewrite(Rewriting *r, Plan *p, Above above);
+
+/* ---------- columns and calls ---------- */
+
+static bool
+collect_calls(Node *node, Split *s)
+{
+	if (node == NULL)
+		return false;
+	if (neural_is_batch_call(node))
+	{
+		s->calls = list_append_unique(s->calls, node);
+		return false;
+	}
+	return expression_tree_walker(node, collect_calls, s);
+}
+
+/* A column of the node below, added to it when it is wanted first. */
+static Var *
+column(Split *s, Var *var)
+{
+	AttrNumber at = 0;
+	ListCell *cell;
+
+	if (s->direct)
+		at = var->varattno;
+	foreach (cell, s->columns)
+	{
+		TargetEntry *entry = lfirst(cell);
+
+		if (at == 0 && equal(entry->expr, var))
+			at = entry->resno;
+	}
+	if (at == 0)
+	{
+		at = list_length(s->columns) + 1;
+		s->columns =
+			lappend(s->columns,
+					makeTargetEntry(copyObject((Expr *) var), at, NULL, false));
+	}
+	return makeVar(INDEX_VAR, list_length(s->calls) + at, var->vartype,
+				   var->vartypmod, var->varcollid, 0);
+}
+
+/* An expression of the node, in terms of the split one. */
+static Node *
+lift(Node *node, Split *s)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+		return (Node *) column(s, (Var *) node);
+	if (IsA(node, FuncExpr))
+	{
+		int i = 0;
+		ListCell *cell;
+
+		foreach (cell, s->calls)
+		{
+			FuncExpr *call = lfirst(cell);
+
+			i++;
+			if (equal(call, node))
+				return (Node *) makeVar(INDEX_VAR, i, call->funcresulttype,
+										exprTypmod(node), call->funccollid, 0);
+		}
+	}
+	return expression_tree_mutator(node, lift, s);
+}
+
+/*
+ * The scanned table, if the node reads one whose whole row may be spelled
+ * out, and the variable is its whole row.
+ */
+static Relation
+open_whole_row(Split *s, Node *node)
+{
+	Var *var = (Var *) node;
+	RangeTblEntry *rte;
+	Relation rel;
+
+	if (!IsA(node, Var) || var->varattno != 0 || IS_SPECIAL_VARNO(var->varno))
+		return NULL;
+	rte = rt_fetch(var->varno, s->rewriting->stmt->rtable);
+	if (rte->rtekind != RTE_RELATION)
+		return NULL;
+	rel = table_open(rte->relid, NoLock);
+	if (RelationGetForm(rel)->reltype == var->vartype)
+		return rel;
+	table_close(rel, NoLock);
+	return NULL;
+}
+
+/*
+ * A whole row as a row of the table's columns, which need not be put together
+ * to be predicted.  Wanted before all others, these columns are those of the
+ * table as they are stored, which a scan delivers without any work.
+ */
+static Node *
+spell_out(Split *s, Node *node)
+{
+	Relation rel = open_whole_row(s, node);
+	Var *var = (Var *) node;
+	RowExpr *row;
+
+	if (rel == NULL)
+		return lift(node, s);
+	row = makeNode(RowExpr);
+	row->row_typeid = var->vartype;
+	row->row_format = COERCE_IMPLICIT_CAST;
+	row->location = -1;
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(RelationGetDescr(rel), i);
+		Node *field;
+
+		if (a->attisdropped)
+			field = (Node *) makeNullConst(INT4OID, -1, InvalidOid);
+		else
+			field =
+				(Node *) column(s, makeVar(var->varno, i + 1, a->atttypid,
+										   a->atttypmod, a->attcollation, 0));
+		row->args = lappend(row->args, field);
+	}
+	table_close(rel, NoLock);
+	return (Node *) row;
+}
+
+/* A call with its arguments in terms of the split node. */
+static FuncExpr *
+lift_call(Split *s, FuncExpr *call)
+{
+	FuncExpr *lifted = copyObject(call);
+	ListCell *cell;
+
+	foreach (cell, lifted->args)
+		lfirst(cell) = foreach_current_index(cell) == 1
+						   ? spell_out(s, lfirst(cell))
+						   : lift(lfirst(cell), s);
+	return lifted;
+}
+
+static Node *
+to_outer(Node *node, int *calls)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && ((Var *) node)->varno == INDEX_VAR)
+	{
+		Var *var = copyObject((Var *) node);
+
+		return (Node *) makeVar(OUTER_VAR, var->varattno - *calls, var->vartype,
+								var->vartypmod, var->varcollid, 0);
+	}
+	return expression_tree_mutator(node, to_outer, calls);
+}
+
+/*
+ * A call as EXPLAIN shows it: a scan's variables are known by the name of the
+ * table in all nodes, those of others are shown by what is below.
+ */
+static Expr *
+shown_call(Split *s, FuncExpr *call, FuncExpr *lifted)
+{
+	int calls = list_length(s->calls);
+
+	if (neural_plan_scans_table(s->node))
+		return copyObject((Expr *) call);
+	return (Expr *) to_outer((Node *) lifted, &calls);
+}
+
+/* ---------- splitting ---------- */
+
+static Var *
+outer_column(TargetEntry *entry)
+{
+	return makeVar(OUTER_VAR, entry->resno, exprType((Node *) entry->expr),
+				   exprTypmod((Node *) entry->expr),
+				   exprCollation((Node *) entry->expr), 0);
+}
+
+/* The tuple that the node's expressions see: values of calls, then columns. */
+static void
+describe_tuple(Split *s, CustomScan *node)
+{
+	List *lifted = NIL;
+	ListCell *cell, *cell2;
+	int at = 0;
+
+	foreach (cell, s->calls)
+		lifted = lappend(lifted, lift_call(s, lfirst(cell)));
+	forboth(cell, s->calls, cell2, lifted) node->custom_scan_tlist =
+		lappend(node->custom_scan_tlist,
+				makeTargetEntry(shown_call(s, lfirst(cell), lfirst(cell2)),
+								++at, NULL, false));
+	node->custom_exprs = lifted;
+}
+
+static void
+describe_columns(Split *s, CustomScan *node)
+{
+	ListCell *cell;
+	int at = list_length(s->calls);
+
+	foreach (cell, s->columns)
+	{
+		TargetEntry *entry = lfirst(cell);
+
+		node->custom_scan_tlist =
+			lappend(node->custom_scan_tlist,
+					makeTargetEntry((Expr *) outer_column(entry), ++at,
+									entry->resname, false));
+	}
+}
+
+/* The quals that stay below: all before the first that predicts. */
+static List *
+quals_below(Plan *p)
+{
+	List *below = NIL;
+	ListCell *cell;
+
+	foreach (cell, p->qual)
+	{
+		if (neural_has_batch_call(lfirst(cell)))
+			break;
+		below = lappend(below, lfirst(cell));
+	}
+	return below;
+}
+
+static List *
+lift_targets(Split *s, List *targets)
+{
+	List *lifted = NIL;
+	ListCell *cell;
+
+	foreach (cell, targets)
+	{
+		TargetEntry *entry = flatCopyTargetEntry(lfirst(cell));
+
+		entry->expr = (Expr *) lift((Node *) entry->expr, s);
+		lifted = lappend(lifted, entry);
+	}
+	return lifted;
+}
+
+static void
+copy_estimates(Plan *to, const Plan *from)
+{
+	to->startup_cost = from->startup_cost;
+	to->total_cost = from->total_cost;
+	to->plan_rows = from->plan_rows;
+	to->plan_width = from->plan_width;
+	to->parallel_safe = from->parallel_safe;
+	to->extParam = bms_copy(from->extParam);
+	to->allParam = bms_copy(from->allParam);
+}
+
+/* A Result that only computes has no work left. */
+static bool
+is_plain_result(Plan *p)
+{
+	return IsA(p, Result) && p->lefttree != NULL && p->qual == NIL &&
+		   p->initPlan == NIL && ((Result *) p)->resconstantqual == NULL;
+}
+
+static Plan *
+split(Rewriting *r, Plan *p, Above above)
+{
+	Split s = {.rewriting = r, .node = p};
+	List *below = quals_below(p), *above_quals;
+	CustomScan *node;
+	bool must_not_fail;
+
+	above_quals = list_copy_tail(p->qual, list_length(below));
+	collect_calls((Node *) above_quals, &s);
+	collect_calls((Node *) p->targetlist, &s);
+	if (s.calls == NIL)
+		return p;
+	must_not_fail =
+		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
+	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
+		return p;
+
+	node = neural_batch_node();
+	copy_estimates(&node->scan.plan, p);
+	node->scan.plan.plan_node_id = ++r->last_id;
+	node->custom_private = list_make1_int(above.start);
+	if (is_plain_result(p))
+	{
+		s.direct = true;
+		s.columns = p->lefttree->targetlist;
+	}
+	describe_tuple(&s, node);
+	node->scan.plan.qual = (List *) lift((Node *) above_quals, &s);
+	node->scan.plan.targetlist = lift_targets(&s, p->targetlist);
+	describe_columns(&s, node);
+	if (s.direct)
+		node->scan.plan.lefttree = p->lefttree;
+	else
+	{
+		p->targetlist = s.columns;
+		p->qual = below;
+		node->scan.plan.lefttree = p;
+	}
+	r->changed = true;
+	return (Plan *) node;
+}
+
+/* ---------- slipping under aggregates ---------- */
+
+typedef struct Slip
+{
+	List *calls;  /* in the aggregate's terms */
+	int columns;  /* of its child */
+	bool refused; /* something else may fail before a call does */
+} Slip;
+
+/*
+ * Calls that are evaluated for every row, whatever the row is like: those
+ * under a function or operator.  All else must not fail, because calls are
+ * now evaluated first.
+ */
+static bool
+collect_slipping(Node *node, Slip *s)
+{
+	if (node == NULL || s->refused)
+		return false;
+	if (neural_is_batch_call(node))
+	{
+		s->calls = list_append_unique(s->calls, node);
+		return false;
+	}
+	if (!neural_has_batch_call(node))
+	{
+		s->refused = !neural_cannot_fail(node);
+		return false;
+	}
+	if (IsA(node, List) || IsA(node, TargetEntry) || IsA(node, FuncExpr) ||
+		IsA(node, OpExpr) || IsA(node, RelabelType))
+		return expression_tree_walker(node, collect_slipping, s);
+	s->refused = true;
+	return false;
+}
+
+static bool
+collect_aggregates(Node *node, Slip *s)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Aggref))
+	{
+		Aggref *a = (Aggref *) node;
+
+		if (a->aggfilter != NULL || a->aggdistinct != NIL ||
+			a->aggorder != NIL || a->aggdirectargs != NIL)
+			s->refused = true;
+		return collect_slipping((Node *) a->args, s);
+	}
+	return expression_tree_walker(node, collect_aggregates, s);
+}
+
+static Node *
+replace_slipped(Node *node, Slip *s)
+{
+	int at = s->columns;
+	ListCell *cell;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, FuncExpr))
+		foreach (cell, s->calls)
+		{
+			at++;
+			if (equal(lfirst(cell), node))
+				return (Node *) makeVar(OUTER_VAR, at, exprType(node),
+										exprTypmod(node), exprCollation(node),
+										0);
+		}
+	return expression_tree_mutator(node, replace_slipped, s);
+}
+
+static bool
+collect_outer_columns(Node *node, Bitmapset **columns)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
+		*columns = bms_add_member(*columns, ((Var *) node)->varattno);
+	return expression_tree_walker(node, collect_outer_columns, columns);
+}
+
+/* Variables of the child, as the child computes them. */
+static Node *
+in_terms_of_child(Node *node, Plan *child)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
+	{
+		TargetEntry *entry =
+			list_nth(child->targetlist, ((Var *) node)->varattno - 1);
+
+		return copyObject((Node *) entry->expr);
+	}
+	return expression_tree_mutator(node, in_terms_of_child, child);
+}
+
+/* The calls as the child computes them, or NIL if that cannot be batched. */
+static List *
+calls_of_child(List *calls, Plan *child)
+{
+	List *computed = NIL;
+	ListCell *cell;
+
+	foreach (cell, calls)
+	{
+		Node *call = in_terms_of_child(lfirst(cell), child);
+
+		if (!neural_is_batch_call(call))
+			return NIL;
+		computed = lappend(computed, call);
+	}
+	return computed;
+}
+
+/* A node over the child that computes nothing yet. */
+static Plan *
+pass_on(Rewriting *r, Plan *child)
+{
+	Result *result = makeNode(Result);
+	ListCell *cell;
+
+	copy_estimates(&result->plan, child);
+	result->plan.plan_node_id = ++r->last_id;
+	result->plan.lefttree = child;
+	foreach (cell, child->targetlist)
+	{
+		TargetEntry *entry = flatCopyTargetEntry(lfirst(cell));
+
+		entry->expr = (Expr *) outer_column(entry);
+		result->plan.targetlist = lappend(result->plan.targetlist, entry);
+	}
+	return (Plan *) result;
+}
+
+/* Columns that only the calls wanted need not be kept with the rows. */
+static void
+drop_columns(Agg *agg, Plan *child)
+{
+	Bitmapset *wanted = NULL;
+	ListCell *cell;
+
+	collect_outer_columns((Node *) agg->plan.targetlist, &wanted);
+	collect_outer_columns((Node *) agg->plan.qual, &wanted);
+	for (int i = 0; i < agg->numCols; i++)
+		wanted = bms_add_member(wanted, agg->grpColIdx[i]);
+	foreach (cell, child->targetlist)
+	{
+		TargetEntry *entry = lfirst(cell);
+
+		if (IsA(entry->expr, Var) && !bms_is_member(entry->resno, wanted))
+			entry->expr =
+				(Expr *) makeNullConst(exprType((Node *) entry->expr),
+									   exprTypmod((Node *) entry->expr),
+									   exprCollation((Node *) entry->expr));
+	}
+}
+
+/*
+ * An aggregate's arguments are made columns of its child, which is then split
+ * like any other node.
+ */
+static void
+slip_under(Rewriting *r, Agg *agg)
+{
+	Plan *child = agg->plan.lefttree;
+	Slip s = {0};
+	List *calls;
+	ListCell *cell;
+
+	if (agg->chain != NIL || agg->groupingSets != NIL)
+		return;
+	collect_aggregates((Node *) agg->plan.targetlist, &s);
+	collect_aggregates((Node *) agg->plan.qual, &s);
+	if (s.refused || s.calls == NIL ||
+		!neural_plan_reads_ahead(r->stmt, child, child->qual, false))
+		return;
+	calls = neural_plan_is_splittable(child) ? calls_of_child(s.calls, child)
+											 : NIL;
+	if (calls == NIL)
+	{
+		child = pass_on(r, child);
+		calls = calls_of_child(s.calls, child);
+		if (calls == NIL)
+			return;
+	}
+	s.columns = list_length(child->targetlist);
+	agg->plan.targetlist =
+		(List *) replace_slipped((Node *) agg->plan.targetlist, &s);
+	agg->plan.qual = (List *) replace_slipped((Node *) agg->plan.qual, &s);
+	agg->plan.lefttree = child;
+	drop_columns(agg, child);
+	foreach (cell, calls)
+		child->targetlist = lappend(
+			child->targetlist,
+			makeTargetEntry(lfirst(cell), list_length(child->targetlist) + 1,
+							NULL, false));
+}
+
+/* ---------- walking down the plan ---------- */
+
+static const Above runs_to_the_end = {.start = NEURAL_BATCH_FULL};
+static const Above may_stop = {.start = NEURAL_BATCH_GROW, .stops = true};
+
+/* A node that wants rows for rows, but nobody knows how many. */
+static Above
+unknown(Above above)
+{
+	if (above.start != NEURAL_BATCH_FULL)
+		above.start = NEURAL_BATCH_GROW;
+	above.exact = false;
+	return above;
+}
+
+static bool
+constant_count(Node *node, int64 *count)
+{
+	Const *c = (Const *) node;
+
+	*count = 0;
+	if (node == NULL)
+		return true;
+	if (!IsA(node, Const) || c->constisnull)
+		return false;
+	*count = DatumGetInt64(c->constvalue);
+	return *count >= 0;
+}
+
+static Above
+under_limit(Limit *limit, Above above)
+{
+	int64 count, offset;
+
+	if (limit->limitCount == NULL)
+		return unknown(above);
+	if (above.stops || !constant_count(limit->limitCount, &count) ||
+		!constant_count(limit->limitOffset, &offset) || count == 0 ||
+		count > PG_INT32_MAX || offset > PG_INT32_MAX - count)
+		return may_stop;
+	return (Above){.start = (int) (count + offset),
+				   .stops = true,
+				   .exact = limit->limitOption == LIMIT_OPTION_COUNT};
+}
+
+/* What a node makes of the rows of its (outer) child. */
+static Above
+above_child(Plan *p, Above above)
+{
+	switch (nodeTag(p))
+	{
+		case T_Limit:
+			return under_limit((Limit *) p, above);
+		case T_ModifyTable:
+		case T_Sort:
+		case T_Hash:
+			return runs_to_the_end;
+		case T_Agg:
+			return ((Agg *) p)->aggstrategy == AGG_SORTED ? unknown(above)
+														  : runs_to_the_end;
+		case T_Result:
+		case T_SubqueryScan:
+			above.exact = above.exact && p->qual == NIL;
+			return above;
+		case T_MergeJoin:
+			above = unknown(above);
+			above.start = NEURAL_BATCH_GROW;
+			above.stops = true;
+			return above;
+		default:
+			return unknown(above);
+	}
+}
+
+static void
+rewrite_list(Rewriting *r, List *plans, Above above)
+{
+	ListCell *cell;
+
+	foreach (cell, plans)
+		lfirst(cell) = rewrite(r, lfirst(cell), above);
+}
+
+/* A merge join goes back in its inner rows, which we cannot. */
+static bool
+goes_back(Plan *inner)
+{
+	return !IsA(inner, Sort) && !IsA(inner, Material);
+}
+
+static void
+rewrite_children(Rewriting *r, Plan *p, Above above)
+{
+	Above below = above_child(p, above);
+
+	switch (nodeTag(p))
+	{
+		case T_SubqueryScan:
+			((SubqueryScan *) p)->subplan =
+				rewrite(r, ((SubqueryScan *) p)->subplan, below);
+			return;
+		case T_Append:
+			rewrite_list(r, ((Append *) p)->appendplans, below);
+			return;
+		case T_MergeAppend:
+			rewrite_list(r, ((MergeAppend *) p)->mergeplans, below);
+			return;
+		case T_NestLoop:
+			p->lefttree = rewrite(r, p->lefttree, below);
+			p->righttree = rewrite(r, p->righttree, may_stop);
+			return;
+		case T_MergeJoin:
+			p->lefttree = rewrite(r, p->lefttree, below);
+			if (!goes_back(p->righttree))
+				p->righttree = rewrite(r, p->righttree, below);
+			return;
+		case T_HashJoin:
+			p->lefttree = rewrite(r, p->lefttree, below);
+			p->righttree = rewrite(r, p->righttree, below);
+			return;
+		case T_Agg:
+			slip_under(r, (Agg *) p);
+			/* fall through */
+		case T_Limit:
+		case T_ModifyTable:
+		case T_Sort:
+		case T_IncrementalSort:
+		case T_Hash:
+		case T_Material:
+		case T_Memoize:
+		case T_Group:
+		case T_WindowAgg:
+		case T_Unique:
+		case T_SetOp:
+		case T_LockRows:
+		case T_Gather:
+		case T_GatherMerge:
+		case T_ProjectSet:
+		case T_Result:
+			if (p->lefttree != NULL)
+				p->lefttree = rewrite(r, p->lefttree, below);
+			return;
+		default:
+			return;
+	}
+}
+
+static Plan *
+rewrite(Rewriting *r, Plan *p, Above above)
+{
+	rewrite_children(r, p, above);
+	if (neural_plan_is_splittable(p))
+		return split(r, p, above);
+	return p;
+}
+
+PlannedStmt *
+neural_batch_plan(PlannedStmt *stmt)
+{
+	Rewriting r = {0};
+	ListCell *cell;
+
+	if (!neural_plan_calls(stmt))
+		return stmt;
+	/* the plan may be somebody else's; and half a change is none */
+	r.stmt = copyObject(stmt);
+	r.last_id = neural_plan_last_id(r.stmt);
+	r.stmt->planTree =
+		rewrite(&r, r.stmt->planTree, (Above){.start = NEURAL_BATCH_GROW});
+	foreach (cell, r.stmt->subplans)
+		if (lfirst(cell) != NULL)
+			lfirst(cell) = rewrite(&r, lfirst(cell), may_stop);
+	return r.changed ? r.stmt : stmt;
+}

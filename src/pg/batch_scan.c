@@ -1,0 +1,480 @@
+/*
+ * batch_scan.c
+ *	  The plan node that predicts batches.
+ *
+ * A batch is a run of rows of the node below.  While they are read, what the
+ * model needs of each goes into records; of the row itself only the columns
+ * that the expressions above want are kept, unless a call may yet have to be
+ * made for it, which needs all of them.  The records are predicted together,
+ * and the rows then come out one by one.
+ *
+ * The first row is always passed on without a batch: its calls look the model
+ * up and check that it suits, and batches then use what they found
+ * (neural_predict_clone).
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+
+#include "batch_scan.h"
+
+/* Marks a call without arguments as ours. */
+#define BATCH_VALUE (-20260)
+
+/* A call in the expressions of the node. */
+typedef struct BatchValue
+{
+	FuncExpr call;
+	BatchCall *batch;
+} BatchValue;
+
+static const CustomExecMethods exec_methods;
+
+/* ---------- setting up ---------- */
+
+/* The columns of calls become calls that ask the batch. */
+static Node *
+ask_batch(Node *node, BatchScan *b)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && ((Var *) node)->varno == INDEX_VAR &&
+		((Var *) node)->varattno <= b->ncalls)
+	{
+		BatchCall *c = &b->calls[((Var *) node)->varattno - 1];
+		BatchValue *value = palloc(sizeof(BatchValue));
+
+		value->call = *c->expr;
+		value->call.args = NIL;
+		value->call.location = BATCH_VALUE;
+		value->batch = c;
+		return (Node *) value;
+	}
+	return expression_tree_mutator(node, ask_batch, b);
+}
+
+static bool
+has_exec_param(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		return true;
+	return expression_tree_walker(node, has_exec_param, NULL);
+}
+
+/* Where the fields of a row that is spelled out come from. */
+static void
+find_fields(BatchCall *c, RowExpr *row)
+{
+	BatchScan *b = c->scan;
+
+	c->nfields = list_length(row->args);
+	c->fields = palloc0(sizeof(BatchField) * c->nfields);
+	c->values = palloc0(sizeof(Datum) * c->nfields);
+	c->nulls = palloc0(sizeof(bool) * c->nfields);
+	c->in_order = c->nfields == b->ncolumns;
+	for (int i = 0; i < c->nfields; i++)
+	{
+		Expr *field = list_nth(row->args, i);
+
+		if (IsA(field, Var))
+			c->fields[i].column = ((Var *) field)->varattno - b->ncalls;
+		else
+		{
+			c->fields[i].expr = ExecInitExpr(field, &b->css.ss.ps);
+			b->evaluates = true;
+		}
+		c->last = Max(c->last, c->fields[i].column);
+		c->in_order &= c->fields[i].column == i + 1;
+	}
+}
+
+static void
+begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
+{
+	int nargs = list_length(expr->args);
+	Node *row = lsecond(expr->args);
+
+	c->scan = b;
+	c->expr = expr;
+	c->kind = neural_call_kind(expr->funcid);
+	fmgr_info(expr->funcid, &c->function);
+	fmgr_info_set_expr((Node *) expr, &c->function);
+	c->fcinfo = palloc0(SizeForFunctionCallInfo(nargs));
+	InitFunctionCallInfoData(*c->fcinfo, &c->function, nargs, expr->inputcollid,
+							 NULL, NULL);
+	c->args = palloc(sizeof(ExprState *) * nargs);
+	for (int i = 0; i < nargs; i++)
+	{
+		Node *arg = list_nth(expr->args, i);
+
+		c->args[i] = ExecInitExpr((Expr *) arg, &b->css.ss.ps);
+		if (i != 1 && has_exec_param(arg, NULL))
+			c->has_param = true;
+	}
+	if (IsA(linitial(expr->args), Var))
+	{
+		c->model_column = ((Var *) linitial(expr->args))->varattno - b->ncalls;
+		c->last = c->model_column;
+	}
+	if (IsA(row, RowExpr))
+		find_fields(c, (RowExpr *) row);
+	else
+		b->evaluates = true;
+}
+
+static bool
+collect_columns(Node *node, Bitmapset **columns)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) && ((Var *) node)->varno == INDEX_VAR)
+		*columns = bms_add_member(*columns, ((Var *) node)->varattno);
+	return expression_tree_walker(node, collect_columns, columns);
+}
+
+/* The columns that are kept with a row. */
+static void
+find_kept_columns(BatchScan *b, Plan *plan)
+{
+	Bitmapset *used = NULL;
+
+	collect_columns((Node *) plan->targetlist, &used);
+	collect_columns((Node *) plan->qual, &used);
+	b->kept = palloc(sizeof(AttrNumber) * Max(b->ncolumns, 1));
+	for (int i = 1; i <= b->ncolumns; i++)
+		if (bms_is_member(b->ncalls + i, used))
+			b->kept[b->nkept++] = i;
+	bms_free(used);
+}
+
+static Node *
+create_scan(CustomScan *plan)
+{
+	BatchScan *b = palloc0(sizeof(BatchScan));
+
+	NodeSetTag(b, T_CustomScanState);
+	b->css.methods = &exec_methods;
+	return (Node *) b;
+}
+
+static void
+begin_scan(CustomScanState *node, EState *estate, int eflags)
+{
+	BatchScan *b = (BatchScan *) node;
+	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+	List *targets;
+
+	outerPlanState(node) =
+		ExecInitNode(outerPlan(plan), estate,
+					 eflags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
+	b->start = linitial_int(plan->custom_private);
+	b->ncalls = list_length(plan->custom_exprs);
+	b->ncolumns = list_length(plan->custom_scan_tlist) - b->ncalls;
+	b->calls = palloc0(sizeof(BatchCall) * b->ncalls);
+	for (int i = 0; i < b->ncalls; i++)
+		begin_call(b, &b->calls[i], list_nth(plan->custom_exprs, i));
+	find_kept_columns(b, &plan->scan.plan);
+
+	targets = (List *) ask_batch((Node *) plan->scan.plan.targetlist, b);
+	b->projection = ExecBuildProjectionInfo(
+		targets, node->ss.ps.ps_ExprContext, node->ss.ps.ps_ResultTupleSlot,
+		&node->ss.ps, slot->tts_tupleDescriptor);
+	b->qual = ExecInitQual((List *) ask_batch((Node *) plan->scan.plan.qual, b),
+						   &node->ss.ps);
+	memset(slot->tts_isnull, true, sizeof(bool) * (b->ncalls + b->ncolumns));
+	b->full_slot = ExecInitExtraTupleSlot(
+		estate, ExecGetResultType(outerPlanState(node)), &TTSOpsMinimalTuple);
+	b->context = AllocSetContextCreate(CurrentMemoryContext, "neural batches",
+									   ALLOCSET_DEFAULT_SIZES);
+	b->row_context = AllocSetContextCreate(b->context, "neural batch",
+										   ALLOCSET_DEFAULT_SIZES);
+}
+
+/* ---------- values ---------- */
+
+/* The function itself, of the row at hand. */
+static Datum
+call_function(BatchCall *c, bool *isnull)
+{
+	ExprContext *econtext = c->scan->css.ss.ps.ps_ExprContext;
+	Datum value;
+
+	for (int i = 0; i < c->fcinfo->nargs; i++)
+		c->fcinfo->args[i].value =
+			ExecEvalExpr(c->args[i], econtext, &c->fcinfo->args[i].isnull);
+	c->fcinfo->isnull = false;
+	value = FunctionCallInvoke(c->fcinfo);
+	*isnull = c->fcinfo->isnull;
+	c->scan->replayed++;
+	if (c->model_column > 0 && c->scan->batches > 0)
+		neural_batch_adopt(c);
+	return value;
+}
+
+Datum
+neural_batch_value(FunctionCallInfo fcinfo)
+{
+	BatchValue *value = (BatchValue *) fcinfo->flinfo->fn_expr;
+	BatchCall *c;
+
+	if (value == NULL || !IsA(value, FuncExpr) ||
+		value->call.location != BATCH_VALUE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+						errmsg("function needs arguments")));
+	c = value->batch;
+	if (!c->known)
+	{
+		c->asked++;
+		if (c->place.model >= 0)
+		{
+			c->value = neural_batch_finish(c);
+			c->isnull = false;
+		}
+		else if (c->place.model == PLACE_NULL)
+		{
+			c->value = (Datum) 0;
+			c->isnull = true;
+		}
+		else
+			c->value = call_function(c, &c->isnull);
+		c->known = true;
+	}
+	fcinfo->isnull = c->isnull;
+	return c->value;
+}
+
+/* ---------- rows ---------- */
+
+/* The columns of a row of the node below, for all expressions to see. */
+static void
+show_row(BatchScan *b, TupleTableSlot *row)
+{
+	TupleTableSlot *slot = b->css.ss.ss_ScanTupleSlot;
+
+	slot_getallattrs(row);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values + b->ncalls, row->tts_values,
+		   sizeof(Datum) * b->ncolumns);
+	memcpy(slot->tts_isnull + b->ncalls, row->tts_isnull,
+		   sizeof(bool) * b->ncolumns);
+	ExecStoreVirtualTuple(slot);
+}
+
+/* The next row of the batch. */
+static void
+show_batch_row(BatchScan *b, int row)
+{
+	TupleTableSlot *slot = b->css.ss.ss_ScanTupleSlot;
+
+	for (int i = 0; i < b->ncalls; i++)
+	{
+		b->calls[i].known = false;
+		b->calls[i].place = b->calls[i].places[row];
+	}
+	if (b->full[row] != NULL)
+	{
+		ExecStoreMinimalTuple(b->full[row], b->full_slot, false);
+		show_row(b, b->full_slot);
+		return;
+	}
+	ExecClearTuple(slot);
+	for (int i = 0; i < b->nkept; i++)
+	{
+		int at = b->ncalls + b->kept[i] - 1, from = row * b->nkept + i;
+
+		slot->tts_values[at] = b->values[from];
+		slot->tts_isnull[at] = b->nulls[from];
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+/* A row without a batch. */
+static bool
+show_single_row(BatchScan *b)
+{
+	TupleTableSlot *row;
+
+	row = ExecProcNode(outerPlanState(b));
+	if (TupIsNull(row))
+	{
+		b->ended = true;
+		return false;
+	}
+	b->read++;
+	for (int i = 0; i < b->ncalls; i++)
+	{
+		b->calls[i].known = false;
+		b->calls[i].place.model = PLACE_UNKNOWN;
+	}
+	show_row(b, row);
+	return true;
+}
+
+static void
+keep_row(BatchScan *b, TupleTableSlot *row, bool whole)
+{
+	MemoryContext old = MemoryContextSwitchTo(b->row_context);
+	int at = b->nrows;
+
+	b->full[at] = whole ? ExecCopySlotMinimalTuple(row) : NULL;
+	for (int i = 0; i < b->nkept && !whole; i++)
+	{
+		int from = b->kept[i] - 1, to = at * b->nkept + i;
+		Form_pg_attribute a = TupleDescAttr(row->tts_tupleDescriptor, from);
+
+		b->nulls[to] = row->tts_isnull[from];
+		b->values[to] = row->tts_values[from];
+		if (!a->attbyval && !b->nulls[to])
+			b->values[to] = datumCopy(b->values[to], false, a->attlen);
+	}
+	b->nrows++;
+	MemoryContextSwitchTo(old);
+}
+
+/* How many rows to read now. */
+static int
+batch_size(BatchScan *b)
+{
+	int64 size = b->read;
+
+	if (b->start == NEURAL_BATCH_FULL)
+		size = b->room;
+	else if (b->read < b->start)
+		size = b->start - b->read;
+	return (int) Min(Max(size, 1), b->room);
+}
+
+static bool
+fill(BatchScan *b)
+{
+	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
+	Size limit = (Size) work_mem * 1024;
+	int size, last = b->nkept > 0 ? b->kept[b->nkept - 1] : 0;
+
+	MemoryContextReset(b->row_context);
+	b->nrows = b->next = 0;
+	if (b->css.ss.ps.state->es_epq_active != NULL || !neural_batch_ready(b))
+		return show_single_row(b);
+	for (int i = 0; i < b->ncalls; i++)
+		last = Max(last, b->calls[i].last);
+	if (b->evaluates)
+		last = b->ncolumns;
+	size = batch_size(b);
+	b->bytes = 0;
+	while (b->nrows < size &&
+		   b->bytes + MemoryContextMemAllocated(b->row_context, false) <= limit)
+	{
+		TupleTableSlot *row;
+		bool whole = false;
+
+		CHECK_FOR_INTERRUPTS();
+		row = ExecProcNode(outerPlanState(b));
+		if (TupIsNull(row))
+		{
+			b->ended = true;
+			break;
+		}
+		b->read++;
+		ResetExprContext(econtext);
+		slot_getsomeattrs(row, last);
+		if (b->evaluates)
+		{
+			show_row(b, row);
+			econtext->ecxt_scantuple = b->css.ss.ss_ScanTupleSlot;
+		}
+		for (int i = 0; i < b->ncalls; i++)
+			whole |= !neural_batch_read(&b->calls[i], row, b->nrows);
+		keep_row(b, row, whole);
+	}
+	if (b->nrows == 0)
+		return false;
+	neural_batch_predict(b);
+	show_batch_row(b, b->next++);
+	return true;
+}
+
+static TupleTableSlot *
+exec_scan(CustomScanState *node)
+{
+	BatchScan *b = (BatchScan *) node;
+	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+
+	for (;;)
+	{
+		ResetExprContext(econtext);
+		if (b->next < b->nrows)
+			show_batch_row(b, b->next++);
+		else if (b->ended || !fill(b))
+			return NULL;
+		econtext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
+		if (ExecQual(b->qual, econtext))
+			return ExecProject(b->projection);
+		InstrCountFiltered1(node, 1);
+	}
+}
+
+static void
+end_scan(CustomScanState *node)
+{
+	ExecEndNode(outerPlanState(node));
+}
+
+static void
+rescan(CustomScanState *node)
+{
+	BatchScan *b = (BatchScan *) node;
+
+	MemoryContextReset(b->row_context);
+	b->nrows = b->next = 0;
+	b->read = 0;
+	b->ended = false;
+	for (int i = 0; i < b->ncalls; i++)
+		if (node->ss.ps.chgParam != NULL && b->calls[i].has_param)
+			neural_batch_forget(&b->calls[i]);
+	if (outerPlanState(node)->chgParam == NULL)
+		ExecReScan(outerPlanState(node));
+}
+
+/* ---------- the node ---------- */
+
+static const CustomExecMethods exec_methods = {
+	.CustomName = "NeuralPredict",
+	.BeginCustomScan = begin_scan,
+	.ExecCustomScan = exec_scan,
+	.EndCustomScan = end_scan,
+	.ReScanCustomScan = rescan,
+	.ExplainCustomScan = neural_batch_explain};
+
+static const CustomScanMethods scan_methods = {"NeuralPredict", create_scan};
+
+void
+neural_batch_register(void)
+{
+	RegisterCustomScanMethods(&scan_methods);
+}
+
+CustomScan *
+neural_batch_node(void)
+{
+	CustomScan *node = makeNode(CustomScan);
+
+	node->methods = &scan_methods;
+	return node;
+}
+
+bool
+neural_is_batch_node(Plan *plan)
+{
+	return IsA(plan, CustomScan) &&
+		   ((CustomScan *) plan)->methods == &scan_methods;
+}

@@ -1,0 +1,32 @@
+/*
+ * batch_walk.h
+ *	  What batch_plan.c asks of a finished plan.
+ */
+#ifndef NEURAL_BATCH_WALK_H
+#define NEURAL_BATCH_WALK_H
+
+#include "postgres.h"
+
+#include "nodes/plannodes.h"
+
+/* Whether a node anywhere calls what may be predicted in batches. */
+extern bool neural_plan_calls(PlannedStmt *stmt);
+
+/* The greatest plan_node_id. */
+extern int neural_plan_last_id(PlannedStmt *stmt);
+
+/* Whether the node is of a kind that computes expressions and can be split. */
+extern bool neural_plan_is_splittable(Plan *p);
+
+/* Whether its variables are those of one table of the query. */
+extern bool neural_plan_scans_table(Plan *p);
+
+/*
+ * Whether nobody can notice that rows of the node are read before they are
+ * wanted, if it has these quals.  must_not_fail: because they may never be
+ * wanted, reading them must not raise errors, either.
+ */
+extern bool neural_plan_reads_ahead(PlannedStmt *stmt, Plan *p, List *quals,
+									bool must_not_fail);
+
+#endif /* NEURAL_BATCH_WALK_H */
