@@ -26,10 +26,12 @@ typedef struct emulated_device
 	size_t memory;	  /* bytes that there are */
 	size_t allocated; /* bytes in use now */
 	int syncs;		  /* times the host has waited for all that was under way */
-	int failure;	  /* what every call returns from now on, 0: nothing */
-	int test;		  /* number of the test that is running */
-	int without;	  /* number of the barrier that lets all pass, or -1 */
-	int nbarriers;	  /* found so far */
+	bool blas;		  /* whether there is a cuBLASLt */
+	int blas_products; /* that it has made */
+	int failure;	   /* what every call returns from now on, 0: nothing */
+	int test;		   /* number of the test that is running */
+	int without;	   /* number of the barrier that lets all pass, or -1 */
+	int nbarriers;	   /* found so far */
 	emulated_barrier barriers[EMULATED_MAX_BARRIERS];
 } emulated_device;
 

@@ -55,7 +55,7 @@ extern "C"
 {
 	__attribute__((visibility("default"),
 				   used)) inline emulated_device EMULATED_DEVICE = {
-		0, (size_t) 1 << 30, 0, 0, 0, 0, -1, 0, {}};
+		0, (size_t) 1 << 30, 0, 0, false, 0, 0, 0, -1, 0, {}};
 }
 
 namespace emulation

@@ -86,8 +86,8 @@ typedef struct gpu_state
 	gpu_table *tables;
 	gpu_slot slot[GPU_SLOTS];
 	int last_slot;
-	void *blas; /* handle of cuBLASLt, or NULL */
-	void *blas_room;
+	struct gpu_blas *blas; /* cuBLASLt, or NULL */
+	bool blas_tried;
 } gpu_state;
 
 static inline gpu_state *
@@ -233,6 +233,11 @@ gpu_blocks_of_rows(int m, int most)
 	return dim3((unsigned) gpu_at_most(
 		gpu_divide_up((size_t) m, WARPS_OF_BLOCK), (size_t) most));
 }
+
+/* A product by cuBLASLt (blas.cu); false: not made. */
+extern bool gpu_blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
+						  const float *a, const float *b, float beta, float *c);
+extern void gpu_blas_close(struct gpu_blas *s);
 
 /* *sum += the sum of partials */
 extern void gpu_add_partials(nn_device *d, int count, const double *partials,

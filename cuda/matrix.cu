@@ -1,6 +1,6 @@
 /*
  * matrix.cu
- *	  The matrix product.
+ *	  The matrix product, and the layer that is one.
  *
  * A block computes a tile of 64 rows and 64 columns, 16 numbers of the inner
  * dimension at a time from shared memory, while the next 16 are on their way
@@ -212,6 +212,8 @@ void
 gpu_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k, const float *a,
 		 const float *b, float beta, float *c)
 {
+	if (gpu_blas_gemm(d, ta, tb, m, n, k, a, b, beta, c))
+		return;
 	multiply(d, ta, tb, m, n, k, a, b,
 			 finish{beta, NULL, NN_LINEAR, 0, NULL, c});
 }
@@ -220,5 +222,15 @@ void
 gpu_dense(nn_device *d, int m, int n, int k, const float *x, const float *w,
 		  const float *b, nn_function f, double a, float *z, float *y)
 {
-	multiply(d, false, false, m, n, k, x, w, finish{0, b, f, (float) a, z, y});
+	finish to = {0, b, f, (float) a, z, y};
+	float *sums = z ? z : y;
+
+	if (!gpu_blas_gemm(d, false, false, m, n, k, x, w, 0, sums))
+	{
+		multiply(d, false, false, m, n, k, x, w, to);
+		return;
+	}
+	gpu_each(d, (size_t) m * n,
+			 [=] __device__(size_t at)
+			 { store(to, at, gpu_place_of(at, n).column, sums[at]); });
 }

@@ -165,6 +165,7 @@ gpu_close(nn_device *d)
 		free(t);
 	}
 	cudaFree(s->scratch);
+	gpu_blas_close(s->blas);
 	if (s->stream != NULL)
 		cudaStreamDestroy(s->stream);
 	/* an error of this must not be taken for one of another device's work */

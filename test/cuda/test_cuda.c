@@ -95,6 +95,56 @@ compare_kernels(nn_device *d)
 	}
 }
 
+/* Products that are worth cuBLASLt, in every way they can be asked for. */
+static void
+compare_blas(void)
+{
+	const int m = 300, n = 450, k = 500;
+	nn_device host = {&nn_cpu_plain, NULL}, d = {&cuda, NULL};
+	const int before = emulated->blas_products;
+
+	emulated->blas = true;
+	if (!cuda.open(&d, 0, &err))
+	{
+		check(false, "open: %s", err.message);
+		return;
+	}
+	for (int c = 0; c < 5; c++)
+	{
+		context both[2];
+
+		for (int i = 0; i < 2; i++)
+		{
+			context *t = &both[i];
+			float *a, *b;
+
+			*t = (context){.d = i ? &d : &host,
+						   .remote = i == 1,
+						   .k = k,
+						   .beta = c % 2 ? 0.5f : 0};
+			a = in(t, (size_t) m * k);
+			b = in(t, (size_t) k * n);
+			if (c < 4)
+				t->d->ops->gemm(t->d, c & 1, c & 2, m, n, k, a, b, t->beta,
+								out(t, (size_t) m * n));
+			else
+				t->d->ops->dense(t->d, m, n, k, a, b, in(t, n), NN_TANH, 0,
+								 fresh(t, (size_t) m * n),
+								 fresh(t, (size_t) m * n));
+			check(collect(t), "product %d", c);
+		}
+		check(difference(&both[0], &both[1], 3e-6) <= 1,
+			  "product %d by cuBLASLt: %.3g", c,
+			  difference(&both[0], &both[1], 3e-6));
+		release(&both[0]);
+		release(&both[1]);
+	}
+	check(emulated->blas_products == before + 5, "cuBLASLt made %d products",
+		  emulated->blas_products - before);
+	cuda.close(&d);
+	emulated->blas = false;
+}
+
 /* A second run, in another order of threads, gives the same bits. */
 static void
 compare_runs(nn_device *d)
@@ -543,6 +593,7 @@ main(void)
 	compare_runs(&d);
 	if (emulated != NULL)
 	{
+		compare_blas();
 		check_emulation(&d);
 		remove_barriers(&d);
 	}

@@ -1,0 +1,198 @@
+/*
+ * emulation_blas.h
+ *	  As much of cuBLASLt as the provider calls, for the emulated device.
+ *
+ * It takes matrices by columns, as cuBLASLt does, and refuses what does not
+ * fit together.  It is there when a test says so.
+ */
+#ifndef CUDA_EMULATION_BLAS_H
+#define CUDA_EMULATION_BLAS_H
+
+#include <string>
+
+#include "emulation.h"
+
+namespace emulation
+{
+
+struct blas_layout
+{
+	int64_t rows, columns, stride;
+};
+
+struct blas_desc
+{
+	int trans[2];
+};
+
+inline void *
+open_blas(void)
+{
+	return EMULATED_DEVICE.blas ? &EMULATED_DEVICE : NULL;
+}
+
+inline void
+close_blas(void)
+{
+}
+
+inline size_t
+blas_version(void)
+{
+	return 130000;
+}
+
+inline int
+blas_create(void **handle)
+{
+	*handle = &EMULATED_DEVICE;
+	return 0;
+}
+
+inline int
+blas_destroy(void *)
+{
+	return 0;
+}
+
+inline int
+blas_desc_create(void **desc, int compute, int scale)
+{
+	*desc = new blas_desc();
+	return compute == 68 && scale == 0 ? 0 : 7;
+}
+
+inline int
+blas_desc_set(void *desc, int attribute, const void *value, size_t size)
+{
+	if (attribute < 3 || attribute > 4 || size != sizeof(int))
+		return 7;
+	memcpy(&((blas_desc *) desc)->trans[attribute - 3], value, size);
+	return 0;
+}
+
+inline int
+blas_desc_destroy(void *desc)
+{
+	delete (blas_desc *) desc;
+	return 0;
+}
+
+inline int
+blas_layout_create(void **layout, int type, uint64_t rows, uint64_t columns,
+				   int64_t stride)
+{
+	*layout = new blas_layout{(int64_t) rows, (int64_t) columns, stride};
+	return type == 0 && stride >= (int64_t) rows ? 0 : 7;
+}
+
+inline int
+blas_layout_destroy(void *layout)
+{
+	delete (blas_layout *) layout;
+	return 0;
+}
+
+inline int
+blas_preference_create(void **preference)
+{
+	*preference = &EMULATED_DEVICE;
+	return 0;
+}
+
+inline int
+blas_preference_set(void *, int attribute, const void *, size_t size)
+{
+	return attribute == 1 && size == sizeof(size_t) ? 0 : 7;
+}
+
+/* The extents of the product, or false when the parts do not fit. */
+inline bool
+blas_extents(const blas_desc *desc, const blas_layout *a, const blas_layout *b,
+			 const blas_layout *c, int64_t *m, int64_t *n, int64_t *k)
+{
+	*m = desc->trans[0] ? a->columns : a->rows;
+	*k = desc->trans[0] ? a->rows : a->columns;
+	*n = desc->trans[1] ? b->rows : b->columns;
+	return *k == (desc->trans[1] ? b->columns : b->rows) && *m == c->rows &&
+		   *n == c->columns;
+}
+
+/* The result is an algorithm of 64 bytes, its working memory, and a state. */
+inline int
+blas_choose(void *, void *desc, void *a, void *b, void *c, void *, void *, int,
+			void *choices, int *count)
+{
+	int64_t m, n, k;
+
+	if (!blas_extents((blas_desc *) desc, (blas_layout *) a, (blas_layout *) b,
+					  (blas_layout *) c, &m, &n, &k))
+		return 7;
+	memset(choices, 0, 64 + sizeof(size_t) + sizeof(int));
+	*count = 1;
+	return 0;
+}
+
+inline int
+blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
+			  const void *b, void *bl, const void *beta, const void *, void *cl,
+			  void *d, void *, const void *, void *, size_t, cudaStream_t)
+{
+	blas_desc how = *(blas_desc *) desc;
+	int64_t m, n, k, lda = ((blas_layout *) al)->stride,
+					 ldb = ((blas_layout *) bl)->stride,
+					 ldc = ((blas_layout *) cl)->stride;
+	float by = *(const float *) alpha, keep = *(const float *) beta;
+	const float *x = (const float *) a, *y = (const float *) b;
+	float *to = (float *) d;
+
+	if (!blas_extents(&how, (blas_layout *) al, (blas_layout *) bl,
+					  (blas_layout *) cl, &m, &n, &k))
+		return 7;
+	EMULATED_DEVICE.blas_products++;
+	enqueue(
+		[=]
+		{
+			for (int64_t j = 0; j < n; j++)
+			{
+				for (int64_t i = 0; i < m; i++)
+				{
+					float sum = 0;
+
+					for (int64_t p = 0; p < k; p++)
+						sum += x[how.trans[0] ? i * lda + p : p * lda + i] *
+							   y[how.trans[1] ? p * ldb + j : j * ldb + p];
+					to[j * ldc + i] =
+						by * sum + (keep == 0 ? 0 : keep * to[j * ldc + i]);
+				}
+			}
+		});
+	return 0;
+}
+
+inline void *
+find_blas(const char *name)
+{
+	static const std::map<std::string, void *> entries = {
+		{"cublasLtGetVersion", (void *) blas_version},
+		{"cublasLtCreate", (void *) blas_create},
+		{"cublasLtDestroy", (void *) blas_destroy},
+		{"cublasLtMatmulDescCreate", (void *) blas_desc_create},
+		{"cublasLtMatmulDescSetAttribute", (void *) blas_desc_set},
+		{"cublasLtMatmulDescDestroy", (void *) blas_desc_destroy},
+		{"cublasLtMatrixLayoutCreate", (void *) blas_layout_create},
+		{"cublasLtMatrixLayoutDestroy", (void *) blas_layout_destroy},
+		{"cublasLtMatmulPreferenceCreate", (void *) blas_preference_create},
+		{"cublasLtMatmulPreferenceSetAttribute", (void *) blas_preference_set},
+		{"cublasLtMatmulPreferenceDestroy", (void *) blas_destroy},
+		{"cublasLtMatmulAlgoGetHeuristic", (void *) blas_choose},
+		{"cublasLtMatmul", (void *) blas_multiply},
+	};
+	auto found = entries.find(name);
+
+	return found != entries.end() ? found->second : NULL;
+}
+
+} /* namespace emulation */
+
+#endif /* CUDA_EMULATION_BLAS_H */
