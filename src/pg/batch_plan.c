@@ -37,7 +37,11 @@ typedef struct Above
 	int start;	/* NeuralBatchStart */
 	bool stops; /* may do without further rows */
 	bool exact; /* needs just as many as start says */
+	int bound;	/* rows at most, which a Sort below wants to know; 0: none */
 } Above;
+
+/* There is a bound, but not a constant one. */
+#define BOUND_UNKNOWN (-1)
 
 typedef struct Split
 {
@@ -328,6 +332,11 @@ split(Rewriting *r, Plan *p, Above above)
 	collect_calls((Node *) p->targetlist, &s);
 	if (s.calls == NIL)
 		return p;
+	/* a LIMIT tells a Sort how much to keep, but not through our node */
+	if (!neural_plan_passes_bound(p))
+		above.bound = 0;
+	if (above.bound == BOUND_UNKNOWN)
+		return p;
 	must_not_fail =
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
 	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
@@ -336,7 +345,7 @@ split(Rewriting *r, Plan *p, Above above)
 	node = neural_batch_node();
 	copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
-	node->custom_private = list_make1_int(above.start);
+	node->custom_private = list_make2_int(above.start, above.bound);
 	if (is_plain_result(p))
 	{
 		s.direct = true;
@@ -571,6 +580,7 @@ unknown(Above above)
 	if (above.start != NEURAL_BATCH_FULL)
 		above.start = NEURAL_BATCH_GROW;
 	above.exact = false;
+	above.bound = 0;
 	return above;
 }
 
@@ -591,17 +601,24 @@ constant_count(Node *node, int64 *count)
 static Above
 under_limit(Limit *limit, Above above)
 {
+	bool ties = limit->limitOption != LIMIT_OPTION_COUNT;
+	Above below = may_stop;
 	int64 count, offset;
 
 	if (limit->limitCount == NULL)
 		return unknown(above);
-	if (above.stops || !constant_count(limit->limitCount, &count) ||
+	below.bound = ties ? 0 : BOUND_UNKNOWN;
+	if (!constant_count(limit->limitCount, &count) ||
 		!constant_count(limit->limitOffset, &offset) || count == 0 ||
 		count > PG_INT32_MAX || offset > PG_INT32_MAX - count)
-		return may_stop;
-	return (Above){.start = (int) (count + offset),
-				   .stops = true,
-				   .exact = limit->limitOption == LIMIT_OPTION_COUNT};
+		return below;
+	if (!ties)
+		below.bound = (int) (count + offset);
+	if (above.stops)
+		return below;
+	below.start = (int) (count + offset);
+	below.exact = !ties;
+	return below;
 }
 
 /* What a node makes of the rows of its (outer) child. */
@@ -622,7 +639,20 @@ above_child(Plan *p, Above above)
 		case T_Result:
 		case T_SubqueryScan:
 			above.exact = above.exact && p->qual == NIL;
+			if (!neural_plan_passes_bound(p))
+				above.bound = 0;
 			return above;
+		case T_Append:
+		case T_MergeAppend:
+		case T_Gather:
+		case T_GatherMerge:
+		{
+			int bound = above.bound;
+
+			above = unknown(above);
+			above.bound = bound;
+			return above;
+		}
 		case T_MergeJoin:
 			above = unknown(above);
 			above.start = NEURAL_BATCH_GROW;

@@ -178,6 +178,9 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		ExecInitNode(outerPlan(plan), estate,
 					 eflags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
 	b->start = linitial_int(plan->custom_private);
+	b->bound = lsecond_int(plan->custom_private);
+	if (b->bound > 0)
+		ExecSetTupleBound(b->bound, outerPlanState(node));
 	b->ncalls = list_length(plan->custom_exprs);
 	b->ncolumns = list_length(plan->custom_scan_tlist) - b->ncalls;
 	b->calls = palloc0(sizeof(BatchCall) * b->ncalls);

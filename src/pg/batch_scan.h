@@ -84,6 +84,7 @@ struct BatchScan
 {
 	CustomScanState css;
 	int start; /* NeuralBatchStart */
+	int bound; /* rows at most; 0: no bound */
 	int ncalls, ncolumns;
 	BatchCall *calls;
 	int nkept;

@@ -128,6 +128,12 @@ neural_plan_scans_table(Plan *p)
 }
 
 bool
+neural_plan_passes_bound(Plan *p)
+{
+	return IsA(p, Result) || (IsA(p, SubqueryScan) && p->qual == NIL);
+}
+
+bool
 neural_plan_is_splittable(Plan *p)
 {
 	if (p->async_capable)

@@ -18,6 +18,9 @@ extern int neural_plan_last_id(PlannedStmt *stmt);
 /* Whether the node is of a kind that computes expressions and can be split. */
 extern bool neural_plan_is_splittable(Plan *p);
 
+/* Whether it tells its child how many rows a LIMIT above wants. */
+extern bool neural_plan_passes_bound(Plan *p);
+
 /* Whether its variables are those of one table of the query. */
 extern bool neural_plan_scans_table(Plan *p);
 
