@@ -61,6 +61,12 @@ typedef enum NeuralBatchStart
 	NEURAL_BATCH_GROW = 0	/* nothing; any greater number: at least as many */
 } NeuralBatchStart;
 
+/*
+ * Whether the query that is running may be left before its end, by a portal
+ * that wants so many rows, or an SQL function that wants the first.
+ */
+extern bool neural_may_be_left;
+
 /* The node (batch_scan.c): its place in plans, and the value of a call. */
 extern CustomScan *neural_batch_node(void);
 extern bool neural_is_batch_node(Plan *plan);

@@ -25,6 +25,9 @@ int neural_batch_rows;
 
 static planner_hook_type previous_planner = NULL;
 static ExecutorStart_hook_type previous_start = NULL;
+static ExecutorRun_hook_type previous_run = NULL;
+
+bool neural_may_be_left = false;
 
 /* There was a query under way when the library was loaded. */
 static bool loaded_late = false;
@@ -65,6 +68,27 @@ start_batches(QueryDesc *query, int eflags)
 		standard_ExecutorStart(query, eflags);
 }
 
+static void
+run_batches(QueryDesc *query, ScanDirection direction, uint64 count,
+			bool execute_once)
+{
+	bool outer = neural_may_be_left;
+
+	neural_may_be_left = count > 0;
+	PG_TRY();
+	{
+		if (previous_run)
+			previous_run(query, direction, count, execute_once);
+		else
+			standard_ExecutorRun(query, direction, count, execute_once);
+	}
+	PG_FINALLY();
+	{
+		neural_may_be_left = outer;
+	}
+	PG_END_TRY();
+}
+
 /* Does nothing, but to do it the planner loads the library. */
 PG_FUNCTION_INFO_V1(neural_planner_support);
 Datum
@@ -95,4 +119,6 @@ neural_batch_init(void)
 	planner_hook = plan_batches;
 	previous_start = ExecutorStart_hook;
 	ExecutorStart_hook = start_batches;
+	previous_run = ExecutorRun_hook;
+	ExecutorRun_hook = run_batches;
 }

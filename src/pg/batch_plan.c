@@ -325,7 +325,7 @@ split(Rewriting *r, Plan *p, Above above)
 	Split s = {.rewriting = r, .node = p};
 	List *below = quals_below(p), *above_quals;
 	CustomScan *node;
-	bool must_not_fail;
+	bool must_not_fail, may_fail;
 
 	above_quals = list_copy_tail(p->qual, list_length(below));
 	collect_calls((Node *) above_quals, &s);
@@ -341,11 +341,13 @@ split(Rewriting *r, Plan *p, Above above)
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
 	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
 		return p;
+	may_fail = !must_not_fail && above.start != NEURAL_BATCH_FULL &&
+			   !neural_plan_reads_ahead(r->stmt, p, below, true);
 
 	node = neural_batch_node();
 	copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
-	node->custom_private = list_make2_int(above.start, above.bound);
+	node->custom_private = list_make3_int(above.start, above.bound, may_fail);
 	if (is_plain_result(p))
 	{
 		s.direct = true;

@@ -179,6 +179,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 					 eflags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
 	b->start = linitial_int(plan->custom_private);
 	b->bound = lsecond_int(plan->custom_private);
+	b->may_fail = lthird_int(plan->custom_private) != 0;
 	if (b->bound > 0)
 		ExecSetTupleBound(b->bound, outerPlanState(node));
 	b->ncalls = list_length(plan->custom_exprs);
@@ -366,7 +367,8 @@ fill(BatchScan *b)
 
 	MemoryContextReset(b->row_context);
 	b->nrows = b->next = 0;
-	if (b->css.ss.ps.state->es_epq_active != NULL || !neural_batch_ready(b))
+	if (b->css.ss.ps.state->es_epq_active != NULL ||
+		(b->may_fail && neural_may_be_left) || !neural_batch_ready(b))
 		return show_single_row(b);
 	for (int i = 0; i < b->ncalls; i++)
 		last = Max(last, b->calls[i].last);
