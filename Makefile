@@ -74,6 +74,10 @@ cuda/%.o: cuda/%.cu
 neural_cuda$(DLSUFFIX): $(CUDA_OBJS) src/nn/error.o
 	$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -o $@ $^ -lpthread -ldl
 
+.PHONY: gpucheck
+gpucheck:
+	@NVCC=$(NVCC) ./scripts/gpucheck
+
 install: install-providers
 .PHONY: install-providers
 install-providers: $(BLAS_LIB) $(CUDA_LIB) | installdirs

@@ -404,6 +404,7 @@ NN_PROVIDER(nn_device_ops *ops, char *why, size_t why_size)
 	}
 	ops->name = "cuda";
 	ops->row_independent = false;
+	ops->own_memory = true;
 	fill_memory(ops);
 	fill_kernels(ops);
 	return true;

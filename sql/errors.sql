@@ -81,7 +81,11 @@ SELECT neural.train('m', 'good', target => 'churned', learning_rate => -1);
 SELECT neural.train('m', 'good', target => 'churned', learning_rate => 'NaN');
 SELECT neural.train('m', 'good', target => 'churned', epochs => 0);
 SELECT neural.train('m', 'good', target => 'churned', batch_size => -5);
+SET neural.cuda_library = 'no_such_library';
+\set VERBOSITY terse
 SELECT neural.train('m', 'good', target => 'churned', device => 'cuda');
+\set VERBOSITY default
+RESET neural.cuda_library;
 SELECT neural.train('m', 'good', target => 'churned', device => 'abacus');
 
 -- validation

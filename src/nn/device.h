@@ -119,6 +119,7 @@ typedef struct nn_device_ops
 {
 	const char *name;
 	bool row_independent; /* gemm computes each row as if it were alone */
+	bool own_memory;	  /* the host cannot touch what alloc returns */
 
 	/* memory; alloc returns NULL when there is none; memory is not zeroed */
 	bool (*open)(nn_device *d, int ordinal, nn_error *err);

@@ -146,6 +146,36 @@ neural_training_device(void)
 	return nn_cpu_ops(-1);
 }
 
+/*
+ * The library is opened by the process that computes, never before a fork.
+ * It stays open; a failure is not remembered, as it can be mended.
+ */
+const nn_device_ops *
+neural_cuda_device(void)
+{
+	static bool loaded = false;
+	static nn_device_ops cuda;
+	char path[MAXPGPATH];
+	nn_error err;
+
+	if (loaded)
+		return &cuda;
+	if (is_absolute_path(neural_cuda_library))
+		strlcpy(path, neural_cuda_library, sizeof(path));
+	else
+		snprintf(path, sizeof(path), "%s/%s%s", pkglib_path,
+				 neural_cuda_library, DLSUFFIX);
+	loaded = nn_provider_load(path, &cuda, &err);
+	if (!loaded)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("device \"cuda\" is not available"),
+						errdetail_internal("%s%s%s", err.message,
+										   err.detail[0] != '\0' ? ": " : "",
+										   err.detail),
+						errhint("Use device => 'cpu'.")));
+	return &cuda;
+}
+
 /* The processors that this process may use, where that can be known. */
 static int
 processors(void)

@@ -17,6 +17,7 @@
 
 struct NeuralStream
 {
+	NeuralTraining *training;
 	const NeuralDataset *data;
 	uint64 seed;
 	bool shuffle, drop_partial;
@@ -32,6 +33,9 @@ struct NeuralStream
 	uint32_t *block_order;
 	int block, nblocks;
 	nn_real *buffer_x, *buffer_y, *buffer_weight;
+
+	/* the same, on a device that has memory of its own */
+	nn_real *device_x, *device_y, *device_weight;
 };
 
 /* Numbers of a row of the file. */
@@ -235,11 +239,12 @@ alloc_buffers(NeuralStream *s)
 }
 
 NeuralStream *
-neural_stream(const NeuralTraining *t, const NeuralDataset *d)
+neural_stream(NeuralTraining *t, const NeuralDataset *d)
 {
 	NeuralStream *s = palloc0(sizeof(*s));
 	Size n = d->file ? d->block_rows : d->rows;
 
+	s->training = t;
 	s->data = d;
 	s->seed = t->options->seed;
 	s->shuffle = t->options->shuffle != 0;
@@ -263,6 +268,22 @@ make_order(NeuralStream *s, uint32_t *order, int n, int64 number)
 			order[i] = i;
 }
 
+/* Rows at hand, where the training's device can read them. */
+static void
+hand_over(NeuralStream *s, const nn_real *x, const nn_real *y,
+		  const nn_real *weight)
+{
+	NeuralTraining *t = s->training;
+	const NeuralDataset *d = s->data;
+	Size room = d->file ? d->block_rows : d->rows, n = s->rows;
+
+	s->x = neural_device_rows(t, &s->device_x, room * d->width, x,
+							  n * d->width);
+	s->y = neural_device_rows(t, &s->device_y, room * d->target_width, y,
+							  n * d->target_width);
+	s->weight = neural_device_rows(t, &s->device_weight, room, weight, n);
+}
+
 /* The next rows at hand: a pass over all, or a block. */
 static void
 refill(NeuralStream *s)
@@ -273,9 +294,8 @@ refill(NeuralStream *s)
 	if (d->file == NULL)
 	{
 		s->rows = (int) d->rows;
-		s->x = d->x;
-		s->y = d->y;
-		s->weight = d->weight;
+		if (s->x == NULL)
+			hand_over(s, d->x, d->y, d->weight);
 		make_order(s, s->order, s->rows, s->pass++);
 		return;
 	}
@@ -283,9 +303,7 @@ refill(NeuralStream *s)
 		make_order(s, s->block_order, s->nblocks, s->pass++ * (s->nblocks + 1));
 	s->rows = load_block(d, s->block_order[s->block], s->buffer_x, s->buffer_y,
 						 s->buffer_weight);
-	s->x = s->buffer_x;
-	s->y = s->buffer_y;
-	s->weight = s->buffer_weight;
+	hand_over(s, s->buffer_x, s->buffer_y, s->buffer_weight);
 	s->block = (s->block + 1) % s->nblocks;
 	make_order(s, s->order, s->rows,
 			   (s->pass - 1) * (s->nblocks + 1) + 1 + s->block);

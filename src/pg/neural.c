@@ -24,6 +24,7 @@ int neural_max_threads;
 int neural_progress_interval;
 int neural_train_seconds;
 int neural_blas;
+char *neural_cuda_library;
 
 static const struct config_enum_entry blas_choices[] = {
 	{"auto", NEURAL_BLAS_AUTO, false}, {"on", NEURAL_BLAS_ON, false},
@@ -67,6 +68,11 @@ _PG_init(void)
 		"neural.blas", "Whether OpenBLAS multiplies matrices in training.",
 		"auto is where it is installed and knows the processor.", &neural_blas,
 		NEURAL_BLAS_AUTO, blas_choices, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"neural.cuda_library", "Library that computes on NVIDIA GPUs.",
+		"A name in the server's library folder, or a path.  A session keeps "
+		"the library that it has opened.",
+		&neural_cuda_library, "neural_cuda", PGC_SUSET, 0, NULL, NULL, NULL);
 	neural_batch_init();
 	MarkGUCPrefixReserved("neural");
 }

@@ -28,6 +28,7 @@ extern int neural_max_threads;		 /* 0: as many as processors */
 extern int neural_progress_interval; /* milliseconds between NOTICEs, 0: none */
 extern int neural_train_seconds;	 /* what layers => 'auto' plans for */
 extern int neural_blas;				 /* NEURAL_BLAS_... */
+extern char *neural_cuda_library;
 
 typedef enum NeuralBlas
 {
@@ -52,6 +53,9 @@ extern void neural_ereport(const nn_error *err) pg_attribute_noreturn();
 
 /* The kernels to train with: OpenBLAS by the setting, else our own. */
 extern const nn_device_ops *neural_training_device(void);
+
+/* The kernels of the CUDA provider; an error when it cannot be used. */
+extern const nn_device_ops *neural_cuda_device(void);
 
 /* Threads to train with, by the setting and the machine. */
 extern int neural_threads(void);

@@ -56,6 +56,7 @@ end_training(void *arg)
 
 	nn_trainer_release(t->trainer);
 	t->trainer = NULL;
+	neural_device_rows_release(t);
 	pgstat_report_activity(STATE_RUNNING, t->query);
 }
 

@@ -132,6 +132,12 @@ typedef struct NeuralTraining
 	const nn_metric_ops *metric;
 	nn_trainer_conf conf;
 
+	/* rows on a device that has memory of its own (device_rows.c) */
+	nn_device rows_device;
+	void *device_blocks[8];
+	int ndevice_blocks;
+	nn_real *device_batch; /* of rows to judge */
+
 	/* trained */
 	nn_trainer *trainer;
 	nn_real *params; /* the model's */
@@ -205,13 +211,22 @@ extern void neural_split_decide(NeuralTraining *t);
 /* dataset.c: batches in random order. */
 typedef struct NeuralStream NeuralStream;
 
-extern NeuralStream *neural_stream(const NeuralTraining *t,
-								   const NeuralDataset *d);
+extern NeuralStream *neural_stream(NeuralTraining *t, const NeuralDataset *d);
 extern void neural_stream_next(NeuralStream *s, nn_batch *batch);
 
 /* Up to n rows of x, evenly drawn; returns how many. */
 extern int neural_dataset_sample(const NeuralTraining *t,
 								 const NeuralDataset *d, int n, nn_real *x);
+
+/*
+ * device_rows.c: count numbers as the training's device can read them.  They
+ * are copied to *at, which is made with the given room when it is NULL; the
+ * CPU reads them where they are, and NULL stays NULL.
+ */
+extern const nn_real *neural_device_rows(NeuralTraining *t, nn_real **at,
+										 Size room, const nn_real *from,
+										 Size count);
+extern void neural_device_rows_release(NeuralTraining *t);
 
 /* training_loop.c: outputs before the link for all rows of the dataset. */
 extern void neural_training_predict(NeuralTraining *t, const NeuralDataset *d,

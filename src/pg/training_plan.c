@@ -203,18 +203,15 @@ choose_device(NeuralTraining *t)
 {
 	const char *device = t->options->device;
 
-	if (device != NULL && (pg_strcasecmp(device, "cuda") == 0 ||
-						   pg_strcasecmp(device, "gpu") == 0))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("device \"%s\" is not available", device),
-						errhint("No CUDA provider is installed.  Use device => "
-								"'cpu'.")));
-	if (device != NULL && pg_strcasecmp(device, "auto") != 0 &&
+	bool cuda = device != NULL && (pg_strcasecmp(device, "cuda") == 0 ||
+								   pg_strcasecmp(device, "gpu") == 0);
+
+	if (device != NULL && !cuda && pg_strcasecmp(device, "auto") != 0 &&
 		pg_strcasecmp(device, "cpu") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unrecognized device \"%s\"", device),
 						errhint("It can be auto, cpu or cuda.")));
-	t->device = neural_training_device();
+	t->device = cuda ? neural_cuda_device() : neural_training_device();
 	t->threads = t->options->threads > 0
 					 ? Min(t->options->threads, neural_threads())
 					 : neural_threads();
@@ -416,7 +413,8 @@ check_memory(NeuralTraining *t)
 	t->conf.optimizer = t->optimizer;
 	t->conf.target_width = neural_target_width(t);
 	t->conf.batch_rows = t->plan.batch_rows;
-	t->conf.threads = t->threads;
+	/* one thread drives a device that computes by itself */
+	t->conf.threads = t->device->own_memory ? 1 : t->threads;
 	set_number(&t->conf.l1, t->options->l1);
 	set_number(&t->conf.l2, t->options->l2);
 	t->conf.seed = t->options->seed;
