@@ -15,9 +15,11 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "jit/jit.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/plancat.h"
 #include "parser/parsetree.h"
 #include "utils/rel.h"
 
@@ -29,6 +31,7 @@ typedef struct Rewriting
 	PlannedStmt *stmt;
 	int last_id; /* of a plan node */
 	bool changed;
+	Cost predicting; /* what the planner thinks that batches cost */
 } Rewriting;
 
 /* What the nodes above make of the rows of a node. */
@@ -267,6 +270,35 @@ describe_columns(Split *s, CustomScan *node)
 	}
 }
 
+static Cost
+cost_of_calls(Split *s)
+{
+	QualCost cost = {0};
+	ListCell *cell;
+
+	foreach (cell, s->calls)
+		add_function_cost(NULL, ((FuncExpr *) lfirst(cell))->funcid, NULL,
+						  &cost);
+	return cost.per_tuple * s->node->plan_rows;
+}
+
+/*
+ * Compiling expressions has been decided by the cost of predicting, which is
+ * no expression any more.
+ */
+static void
+decide_jit(Rewriting *r)
+{
+	Cost cost = r->stmt->planTree->total_cost - r->predicting;
+
+	if (jit_above_cost >= 0 && cost <= jit_above_cost)
+		r->stmt->jitFlags = PGJIT_NONE;
+	if (jit_optimize_above_cost >= 0 && cost <= jit_optimize_above_cost)
+		r->stmt->jitFlags &= ~PGJIT_OPT3;
+	if (jit_inline_above_cost >= 0 && cost <= jit_inline_above_cost)
+		r->stmt->jitFlags &= ~PGJIT_INLINE;
+}
+
 /* The quals that stay below: all before the first that predicts. */
 static List *
 quals_below(Plan *p)
@@ -365,6 +397,7 @@ split(Rewriting *r, Plan *p, Above above)
 		p->qual = below;
 		node->scan.plan.lefttree = p;
 	}
+	r->predicting += cost_of_calls(&s);
 	r->changed = true;
 	return (Plan *) node;
 }
@@ -763,5 +796,8 @@ neural_batch_plan(PlannedStmt *stmt)
 	foreach (cell, r.stmt->subplans)
 		if (lfirst(cell) != NULL)
 			lfirst(cell) = rewrite(&r, lfirst(cell), may_stop);
-	return r.changed ? r.stmt : stmt;
+	if (!r.changed)
+		return stmt;
+	decide_jit(&r);
+	return r.stmt;
 }

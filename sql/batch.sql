@@ -1,0 +1,209 @@
+-- Queries predict in batches: plans, and what they give.
+CREATE SCHEMA batch;
+SET search_path = batch, public;
+SET client_min_messages = warning;
+SET max_parallel_workers_per_gather = 0;
+\set SHOW_CONTEXT never
+
+CREATE TABLE points (id int PRIMARY KEY, x real, y real, z float8, g int, kind text, v real[]);
+INSERT INTO points
+    SELECT i, i % 17 / 2.0, i % 23 / 3.0, i % 29, i % 4, (ARRAY['a', 'b', 'c'])[i % 3 + 1],
+           CASE WHEN i = 250 THEN ARRAY[1] ELSE ARRAY[i % 5, i % 6] END
+      FROM generate_series(1, 300) i;
+ANALYZE points;
+SELECT neural.train('plain', 'points', target => 'z', features => '{x,y}', layers => 'dense(4) tanh', epochs => 2, seed => 1) IS NOT NULL,
+       neural.train('kinds', 'points', target => 'kind', features => '{x,y,g}', layers => 'dense(4) tanh', epochs => 2, seed => 2) IS NOT NULL,
+       neural.train('vectors', 'SELECT * FROM points WHERE id <> 250', target => 'z', features => '{v}', layers => 'dense(4) tanh', epochs => 2, seed => 3) IS NOT NULL;
+SELECT neural.create_function('plain', 'plain');
+
+-- one by one and in batches: the rows, and the error
+CREATE FUNCTION rows_of(query text, OUT lines text[], OUT error text) LANGUAGE plpgsql AS $$
+DECLARE
+    r record;
+BEGIN
+    lines := '{}';
+    FOR r IN EXECUTE query LOOP
+        lines := lines || r::text;
+    END LOOP;
+EXCEPTION WHEN OTHERS THEN
+    error := SQLSTATE || ' ' || SQLERRM;
+END $$;
+CREATE FUNCTION same(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+    many record;
+BEGIN
+    SET LOCAL neural.enable_batch = off;
+    one := rows_of(query);
+    SET LOCAL neural.enable_batch = on;
+    many := rows_of(query);
+    IF one IS DISTINCT FROM many THEN
+        RETURN format('one by one: %s; in batches: %s', one, many);
+    END IF;
+    RETURN concat_ws(' ', cardinality(one.lines), 'rows', one.error);
+END $$;
+
+-- a scan, its filter, and what is kept of rows
+EXPLAIN (COSTS OFF, VERBOSE) SELECT id, neural.predict('plain', p) FROM points p;
+EXPLAIN (COSTS OFF) SELECT id FROM points p WHERE neural.predict('plain', p) > 3 AND g = 1 AND id < 200;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id FROM points p WHERE neural.predict('plain', p) IS NULL AND g = 1;
+SELECT same('SELECT id, neural.predict(''plain'', p), p FROM points p WHERE g = 1 AND neural.predict(''plain'', p) > 3');
+SELECT same('SELECT id, neural.predict(''plain'', p), plain(x, y) + plain(y, x), neural.classify(''kinds'', p) FROM points p');
+
+-- the whole family, equal calls once
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p), neural.predict('plain', p) + 1, neural.predict('plain', p, 1), plain(x, y),
+    neural.classify('kinds', p), neural.predict_proba('kinds', p), neural.predict_proba('kinds', p, 'a'),
+    neural.predict_as('plain', p, NULL::int), neural.predict_all('kinds', p), neural.embed('plain', p, '1') FROM points p;
+SELECT same('SELECT neural.predict(''plain'', p), neural.predict(''plain'', p, 1), plain(x, y),
+    neural.classify(''kinds'', p), neural.predict_proba(''kinds'', p), neural.predict_proba(''kinds'', p, ''a''),
+    neural.predict_as(''plain'', p, NULL::int), neural.predict_all(''kinds'', p), neural.embed(''plain'', p, ''1'') FROM points p WHERE id > 296');
+SELECT same('SELECT p.id, m.version, neural.predict_with(m.model, p) FROM points p, plain m WHERE id > 298');
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+    SELECT neural.predict_with(m.model, p) FROM (SELECT model FROM plain UNION ALL SELECT model FROM vectors) m, points p WHERE p.id < 200;
+
+-- joins, aggregates, groups, sorting
+EXPLAIN (COSTS OFF) SELECT a.id, neural.predict('plain', ROW(a.x, b.y)) FROM points a JOIN points b ON a.id = b.id * 2;
+EXPLAIN (COSTS OFF) SELECT g, avg(neural.predict('plain', p)), count(*) FROM points p GROUP BY g;
+EXPLAIN (COSTS OFF) SELECT neural.classify('kinds', p), count(*) FROM points p GROUP BY 1;
+EXPLAIN (COSTS OFF) SELECT avg(neural.predict('plain', p)) FILTER (WHERE g = 1) FROM points p;
+EXPLAIN (COSTS OFF) SELECT id FROM points p ORDER BY neural.predict('plain', p) LIMIT 3;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p ORDER BY x LIMIT 3;
+SELECT same('SELECT g, avg(neural.predict(''plain'', p)), count(*) FROM points p GROUP BY g ORDER BY 1');
+SELECT same('SELECT neural.classify(''kinds'', p), count(*) FROM points p GROUP BY 1 ORDER BY 1');
+SELECT same('SELECT a.id, neural.predict(''plain'', a), neural.predict(''plain'', b) FROM points a LEFT JOIN points b ON a.id = b.id + 150 ORDER BY 2, 1');
+
+-- no more rows than are wanted
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p LIMIT 5;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p WHERE neural.predict('plain', p) > -1000 LIMIT 5;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT EXISTS (SELECT 1 FROM points p WHERE neural.predict('plain', p) > -1000);
+
+-- errors come where they belong, or not at all
+SELECT same('SELECT id, neural.predict(''vectors'', p) FROM points p');
+SELECT same('SELECT id, CASE WHEN id <> 250 THEN neural.predict(''vectors'', p) END FROM points p');
+SELECT same('SELECT id, neural.predict(''vectors'', p) FROM points p LIMIT 249');
+SELECT same('SELECT id, id <> 250 AND neural.predict(''vectors'', p) > 0, COALESCE(1, neural.predict(''vectors'', p)) FROM points p');
+SELECT same('SELECT id FROM points p WHERE neural.predict(''vectors'', p) > -1000');
+SELECT same('SELECT sum(neural.predict(''vectors'', p)) FROM points p');
+SELECT same('SELECT id, neural.predict(''plain'', p, 9) FROM points p');
+SELECT same('SELECT id, CASE WHEN id > 400 THEN neural.predict(''plain'', p, 9) END FROM points p');
+SELECT same('SELECT id, neural.predict_as(''plain'', p, NULL::date) FROM points p') LIKE '0 rows 22007 %';
+SELECT same('SELECT id, neural.predict(''plain'', ROW(x / (250 - id), y)) FROM points p');
+SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p WHERE 100 / (290 - id) > 0');
+SELECT same('SELECT id, neural.predict_proba(''kinds'', p, ''d'') FROM points p');
+
+-- subqueries, views, CTEs, windows, sets, functions
+CREATE VIEW predicted AS SELECT id, neural.predict('plain', p) AS score, g FROM points p;
+EXPLAIN (COSTS OFF) SELECT * FROM predicted WHERE score > 3 AND g = 2;
+SELECT same('SELECT * FROM predicted a WHERE score > (SELECT avg(score) FROM predicted b WHERE a.g = b.g)');
+SELECT same('WITH w AS MATERIALIZED (SELECT * FROM predicted) SELECT * FROM w UNION ALL SELECT * FROM w');
+SELECT same('SELECT id, rank() OVER (PARTITION BY g ORDER BY score) FROM predicted');
+SELECT same('SELECT p.id, l.* FROM points p, LATERAL (SELECT q.id, neural.predict(''plain'', ROW(p.x, q.y)) FROM points q WHERE q.id > p.id AND neural.predict(''plain'', q) > 1 ORDER BY q.id LIMIT 2) l');
+CREATE FUNCTION first_score() RETURNS float8 LANGUAGE sql AS 'SELECT neural.predict(''vectors'', p) FROM points p';
+SELECT same('SELECT first_score()');
+
+-- prepared, also for all parameters
+PREPARE scored(int, regclass) AS SELECT id, neural.predict($2, p) FROM points p WHERE id > $1;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE scored(298, 'plain');
+SELECT same('EXECUTE scored(200, ''plain'')');
+SELECT same('EXECUTE scored(298, ''kinds'')');
+RESET plan_cache_mode;
+
+-- changes
+CREATE TABLE scores (id int PRIMARY KEY, score float8);
+EXPLAIN (COSTS OFF) INSERT INTO scores SELECT id, neural.predict('plain', p) FROM points p;
+INSERT INTO scores SELECT id, neural.predict('plain', p) FROM points p;
+EXPLAIN (COSTS OFF) UPDATE scores s SET score = neural.predict('plain', p) FROM points p WHERE p.id = s.id;
+UPDATE scores s SET score = score - neural.predict('plain', p) FROM points p WHERE p.id = s.id;
+SELECT count(*), min(score), max(score) FROM scores;
+CREATE TABLE made AS SELECT id, neural.predict('plain', p) AS score FROM points p;
+DELETE FROM points p USING made m WHERE m.id = p.id AND m.score = neural.predict('plain', p) AND p.id > 290;
+SELECT count(*) FROM points;
+
+-- cursors go back and are named, so they are left alone
+BEGIN;
+DECLARE back CURSOR FOR SELECT id, neural.predict('plain', p) > 0 FROM points p;
+FETCH 3 FROM back;
+FETCH BACKWARD 2 FROM back;
+UPDATE points SET g = 0 WHERE CURRENT OF back;
+SET LOCAL neural.batch_cursors = on;
+DECLARE held CURSOR WITH HOLD FOR SELECT id FROM points p WHERE neural.predict('plain', p) > -1000;
+FETCH 2 FROM held;
+COMMIT;
+FETCH 2 FROM held;
+CLOSE held;
+
+-- what has effects is not read ahead of
+CREATE SEQUENCE counter;
+CREATE FUNCTION noisy(int) RETURNS bool LANGUAGE sql VOLATILE AS 'SELECT nextval(''counter'') > 0';
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p WHERE noisy(id);
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p), nextval('counter') FROM points p;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM (SELECT * FROM points FOR UPDATE) p;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p FOR UPDATE;
+SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p WHERE id < 5 FOR UPDATE');
+
+-- rights are those of whoever runs it, each time
+CREATE ROLE regress_batch;
+GRANT USAGE ON SCHEMA batch TO regress_batch;
+GRANT SELECT ON points TO regress_batch;
+PREPARE mine AS SELECT count(neural.predict('plain', p)) FROM points p;
+EXECUTE mine;
+SET ROLE regress_batch;
+EXECUTE mine;
+RESET ROLE;
+SELECT neural.grant_predict('plain', 'regress_batch');
+SET ROLE regress_batch;
+EXECUTE mine;
+RESET ROLE;
+
+-- row security comes first
+CREATE FUNCTION leak(id int) RETURNS bool LANGUAGE plpgsql STABLE COST 0.001 AS $$
+BEGIN
+    IF id > 3 THEN RAISE EXCEPTION 'leaked %', id; END IF;
+    RETURN true;
+END $$;
+ALTER TABLE points ENABLE ROW LEVEL SECURITY;
+CREATE POLICY few ON points USING (neural.predict('plain', points) > -1000 AND id <= 3);
+SET ROLE regress_batch;
+EXPLAIN (COSTS OFF) SELECT id FROM points WHERE leak(id);
+SELECT id FROM points WHERE leak(id);
+RESET ROLE;
+DROP POLICY few ON points;
+ALTER TABLE points DISABLE ROW LEVEL SECURITY;
+
+-- parallel workers have nodes of their own
+SET max_parallel_workers_per_gather = 2;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT count(neural.predict('plain', p)) FROM points p;
+SELECT same('SELECT sum(neural.predict(''plain'', p)::numeric) FROM points p');
+RESET max_parallel_workers_per_gather;
+
+-- small batches, wide rows
+SET neural.batch_rows = 2;
+SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p');
+RESET neural.batch_rows;
+SET work_mem = '64kB';
+SELECT same('SELECT md5(wide), neural.predict(''plain'', p) FROM (SELECT *, repeat(kind, 100000) AS wide FROM points WHERE id < 40 OFFSET 0) p');
+RESET work_mem;
+
+-- partitions, dropped columns
+CREATE TABLE parts (gone int, id int, y real, g int, x real) PARTITION BY LIST (g);
+ALTER TABLE parts DROP COLUMN gone;
+CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0, 1);
+CREATE TABLE parts_2 (x real, g int, id int, y real);
+ALTER TABLE parts ATTACH PARTITION parts_2 FOR VALUES IN (2, 3);
+INSERT INTO parts SELECT id, y, g, x FROM points;
+ALTER TABLE parts ADD late int DEFAULT 7;
+EXPLAIN (COSTS OFF) SELECT id, neural.predict('plain', p) FROM parts p;
+SELECT same('SELECT p, neural.predict(''plain'', p) FROM parts p');
+SELECT count(*) FROM parts a JOIN points b USING (id) WHERE neural.predict('plain', a) <> neural.predict('plain', b);
+
+-- the switch
+SET neural.enable_batch = off;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p;
+
+DROP OWNED BY regress_batch;
+DROP ROLE regress_batch;
+DROP SCHEMA batch CASCADE;
