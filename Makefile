@@ -21,6 +21,8 @@ SHLIB_LINK = -lpthread -ldl -lm
 
 REGRESS = $(notdir $(basename $(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --load-extension=neural
+ISOLATION = $(notdir $(basename $(sort $(wildcard test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test/isolation
 
 # The one library that links to a BLAS; opened on demand.
 BLAS ?= $(shell echo '\#include <cblas.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)

@@ -86,7 +86,7 @@ SELECT same('SELECT id FROM points p WHERE neural.predict(''vectors'', p) > -100
 SELECT same('SELECT sum(neural.predict(''vectors'', p)) FROM points p');
 SELECT same('SELECT id, neural.predict(''plain'', p, 9) FROM points p');
 SELECT same('SELECT id, CASE WHEN id > 400 THEN neural.predict(''plain'', p, 9) END FROM points p');
-SELECT same('SELECT id, neural.predict_as(''plain'', p, NULL::date) FROM points p') LIKE '0 rows 22007 %';
+SELECT left(same('SELECT id, neural.predict_as(''plain'', p, NULL::date) FROM points p'), 12);
 SELECT same('SELECT id, neural.predict(''plain'', ROW(x / (250 - id), y)) FROM points p');
 SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p WHERE 100 / (290 - id) > 0');
 SELECT same('SELECT id, neural.predict_proba(''kinds'', p, ''d'') FROM points p');
