@@ -151,6 +151,11 @@ BEGIN
     many := outcome(how, query);
     kind := CASE WHEN is_batched(query) THEN 'batched' ELSE 'scalar' END
             || CASE WHEN one[array_upper(one, 1)] ~ '^([0-9A-Z]{5} |error$)' THEN ' failing' ELSE '' END;
+    -- of two rows that fail, the one may be met that is read later
+    IF kind LIKE '% failing' AND '22012 division by zero  ' IN (one[array_upper(one, 1)], many[array_upper(many, 1)])
+        AND one IS DISTINCT FROM many AND trim_array(one, 1) = trim_array(many, 1) THEN
+        RETURN kind || ' otherwise';
+    END IF;
     IF one IS DISTINCT FROM many THEN
         RETURN format(E'DIFFERENT %s (%s; %s; %s): %s\n\tone by one: %s\n\tin batches: %s', number, how, kind, settings, query,
                       left(array_to_string(one, ' | ', 'null'), 1500), left(array_to_string(many, ' | ', 'null'), 1500));

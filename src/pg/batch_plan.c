@@ -236,6 +236,43 @@ outer_column(TargetEntry *entry)
 				   exprCollation((Node *) entry->expr), 0);
 }
 
+/*
+ * Calls that read most of a table's columns are best served with the rows as
+ * they are stored, which a scan delivers without any work.
+ */
+static void
+prefer_stored_columns(Split *s)
+{
+	List *vars = pull_var_clause((Node *) s->calls, 0), *distinct = NIL;
+	RangeTblEntry *rte;
+	Relation rel;
+	TupleDesc desc;
+	ListCell *cell;
+	Index scanned;
+
+	if (!neural_plan_scans_table(s->node))
+		return;
+	scanned = ((Scan *) s->node)->scanrelid;
+	rte = rt_fetch(scanned, s->rewriting->stmt->rtable);
+	if (rte->rtekind != RTE_RELATION)
+		return;
+	foreach (cell, vars)
+		if (((Var *) lfirst(cell))->varattno > 0)
+			distinct = list_append_unique(distinct, lfirst(cell));
+	rel = table_open(rte->relid, NoLock);
+	desc = RelationGetDescr(rel);
+	if (list_length(distinct) * 2 > desc->natts)
+		for (int i = 0; i < desc->natts; i++)
+		{
+			Form_pg_attribute a = TupleDescAttr(desc, i);
+
+			if (!a->attisdropped)
+				column(s, makeVar(scanned, i + 1, a->atttypid, a->atttypmod,
+								  a->attcollation, 0));
+		}
+	table_close(rel, NoLock);
+}
+
 /* The tuple that the node's expressions see: values of calls, then columns. */
 static void
 describe_tuple(Split *s, CustomScan *node)
@@ -244,6 +281,7 @@ describe_tuple(Split *s, CustomScan *node)
 	ListCell *cell, *cell2;
 	int at = 0;
 
+	prefer_stored_columns(s);
 	foreach (cell, s->calls)
 		lifted = lappend(lifted, lift_call(s, lfirst(cell)));
 	forboth(cell, s->calls, cell2, lifted) node->custom_scan_tlist =
@@ -373,7 +411,7 @@ split(Rewriting *r, Plan *p, Above above)
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
 	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
 		return p;
-	may_fail = !must_not_fail && above.start != NEURAL_BATCH_FULL &&
+	may_fail = !must_not_fail &&
 			   !neural_plan_reads_ahead(r->stmt, p, below, true);
 
 	node = neural_batch_node();

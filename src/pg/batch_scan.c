@@ -368,7 +368,8 @@ fill(BatchScan *b)
 	MemoryContextReset(b->row_context);
 	b->nrows = b->next = 0;
 	if (b->css.ss.ps.state->es_epq_active != NULL ||
-		(b->may_fail && neural_may_be_left) || !neural_batch_ready(b))
+		(b->may_fail && b->start != NEURAL_BATCH_FULL && neural_may_be_left) ||
+		!neural_batch_ready(b))
 		return show_single_row(b);
 	for (int i = 0; i < b->ncalls; i++)
 		last = Max(last, b->calls[i].last);
@@ -400,6 +401,9 @@ fill(BatchScan *b)
 		for (int i = 0; i < b->ncalls; i++)
 			whole |= !neural_batch_read(&b->calls[i], row, b->nrows);
 		keep_row(b, row, whole);
+		/* the error of this row, if it has one, comes before the next row's */
+		if (whole && b->may_fail)
+			break;
 	}
 	if (b->nrows == 0)
 		return false;

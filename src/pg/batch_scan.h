@@ -85,7 +85,7 @@ struct BatchScan
 	CustomScanState css;
 	int start; /* NeuralBatchStart */
 	int bound; /* rows at most; 0: no bound */
-	bool may_fail; /* rows may, and might not be wanted */
+	bool may_fail; /* reading rows may */
 	int ncalls, ncolumns;
 	BatchCall *calls;
 	int nkept;
