@@ -198,6 +198,44 @@ cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 	return emulated_result();
 }
 
+typedef struct cudaDeviceProp
+{
+	char name[256];
+	size_t totalGlobalMem;
+} cudaDeviceProp;
+
+inline cudaError_t
+cudaGetDeviceProperties(cudaDeviceProp *properties, int)
+{
+	strcpy(properties->name, "emulated");
+	properties->totalGlobalMem = EMULATED_DEVICE.memory;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaDriverGetVersion(int *version)
+{
+	*version = 13000;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaMemGetInfo(size_t *free, size_t *total)
+{
+	*free = EMULATED_DEVICE.memory - EMULATED_DEVICE.allocated;
+	*total = EMULATED_DEVICE.memory;
+	return emulated_result();
+}
+
+/* Only a process that has nothing on the device may do this. */
+inline cudaError_t
+cudaDeviceReset(void)
+{
+	if (EMULATED_DEVICE.allocated > 0)
+		emulation::die("reset of a device in use");
+	return emulated_result();
+}
+
 inline cudaError_t
 cudaMalloc(void **to, size_t bytes)
 {

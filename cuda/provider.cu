@@ -15,6 +15,9 @@
 #define MIN_MAJOR 7 /* compute capability 7.5 */
 #define MIN_MINOR 5
 
+/* Devices that are open in this process, whose context must live. */
+static int open_devices;
+
 bool
 gpu_check(gpu_state *s, cudaError_t result, const char *doing)
 {
@@ -172,6 +175,7 @@ gpu_close(nn_device *d)
 	cudaGetLastError();
 	free(s);
 	d->state = NULL;
+	open_devices--;
 }
 
 /* The devices there are, or 0 and why. */
@@ -256,6 +260,7 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	if (s == NULL)
 		return nn_fail(err, NN_NOMEM, "out of memory");
 	d->state = s;
+	open_devices++;
 	/* CUDA's threads must never run the host program's handlers */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -267,6 +272,40 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 		gpu_close(d);
 	}
 	return ok;
+}
+
+/*
+ * How much memory is free is known to a context only.  One that is made to ask
+ * is given up again: it takes some hundred megabytes.
+ */
+static bool
+gpu_describe(int ordinal, nn_device_info *info)
+{
+	const char *why;
+	cudaDeviceProp properties;
+	sigset_t all, before;
+	size_t total;
+	int version = 0;
+
+	memset(info, 0, sizeof(*info));
+	if (ordinal < 0 || ordinal >= count_devices(&why) ||
+		cudaGetDeviceProperties(&properties, ordinal) != cudaSuccess)
+		return false;
+	snprintf(info->name, sizeof(info->name), "%s", properties.name);
+	info->memory = properties.totalGlobalMem;
+	if (cudaDriverGetVersion(&version) == cudaSuccess)
+		snprintf(info->driver, sizeof(info->driver), "CUDA %d.%d",
+				 version / 1000, version % 1000 / 10);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (cudaSetDevice(ordinal) != cudaSuccess ||
+		cudaMemGetInfo(&info->memory_free, &total) != cudaSuccess)
+		info->memory_free = 0;
+	if (open_devices == 0)
+		cudaDeviceReset();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	cudaGetLastError();
+	return true;
 }
 
 /* Being out of memory is no failure of the device. */
@@ -344,6 +383,7 @@ gpu_sync(nn_device *d, nn_error *err)
 static void
 fill_memory(nn_device_ops *ops)
 {
+	ops->describe = gpu_describe;
 	ops->open = gpu_open;
 	ops->close = gpu_close;
 	ops->alloc = gpu_alloc;

@@ -245,9 +245,20 @@ CREATE FUNCTION neural.vocabulary()
     AS 'MODULE_PATHNAME', 'neural_vocabulary' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 100;
 COMMENT ON FUNCTION neural.vocabulary() IS 'every layer, loss, optimizer, schedule, initializer, encoder and metric, with its options';
 
+/* ---------- what it computes on ---------- */
+
+CREATE FUNCTION neural.list_devices()
+    RETURNS TABLE (device text, number int4, name text, memory int8, memory_free int8, driver text, reason text)
+    AS 'MODULE_PATHNAME', 'neural_devices' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;
+COMMENT ON FUNCTION neural.list_devices() IS 'the devices that there are, as the view neural.devices shows them';
+
+CREATE VIEW neural.devices AS
+    SELECT device, number, name, memory, memory_free, driver, reason FROM neural.list_devices();
+COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why there is none of a kind';
+
 /* ---------- who may use it ---------- */
 
 -- Models have owners and privileges of their own; the functions act with the
 -- rights of whoever calls them.
 GRANT USAGE ON SCHEMA neural TO PUBLIC;
-GRANT SELECT ON neural.models TO PUBLIC;
+GRANT SELECT ON neural.models, neural.devices TO PUBLIC;

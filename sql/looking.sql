@@ -43,6 +43,11 @@ SELECT kind, count(*) > 3 AS several, bool_and(length(summary) > 3) AS told, boo
 SELECT name, options FROM neural.vocabulary() WHERE kind = 'layer' AND name IN ('dropout', 'relu') ORDER BY name;
 SELECT kind, name FROM neural.vocabulary() WHERE 'BatchNorm1d' = ANY (aliases) OR 'acc' = ANY (aliases) ORDER BY name;
 
+-- devices; what GPUs there are is the machine's
+SET neural.cuda_library = 'no_such_library';
+SELECT device, number, name ~ '^cpu' AS named, memory, driver, reason ~ 'no_such_library' AS reason FROM neural.devices;
+RESET neural.cuda_library;
+
 -- what is refused, and NULL
 SELECT * FROM neural.versions('trees');
 SELECT * FROM neural.history('tree', 3);

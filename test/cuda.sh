@@ -64,6 +64,10 @@ agree()
 	is "$1: the device is told" cuda "SELECT training->>'device' FROM $1_cuda"
 }
 
+is "the device is seen" "cpu,0,t,
+cuda,0,f,CUDA 13.0" "\\pset fieldsep ','
+	SELECT device, number, name ~ '^cpu', driver FROM neural.devices WHERE memory_free IS NULL OR memory_free = memory"
+
 train price "'SELECT metres, rooms, district, street, price FROM house', target => 'price', batch_size => 64"
 agree price
 train own "'SELECT metres, rooms, district, price FROM house', target => 'price',

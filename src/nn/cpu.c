@@ -14,6 +14,13 @@
 #endif
 
 bool
+nn_cpu_describe(int ordinal, nn_device_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	return ordinal == 0;
+}
+
+bool
 nn_cpu_open(nn_device *d, int ordinal, nn_error *err)
 {
 	if (ordinal != 0)

@@ -7,6 +7,7 @@
 
 #include "device.h"
 
+extern bool nn_cpu_describe(int ordinal, nn_device_info *info);
 extern bool nn_cpu_open(nn_device *d, int ordinal, nn_error *err);
 extern void nn_cpu_close(nn_device *d);
 extern void *nn_cpu_alloc(nn_device *d, size_t bytes);

@@ -21,7 +21,8 @@
 /* k_gemm and k_dense are the level's own. */
 #define CPU_OPS(level_name)                                                    \
 	{                                                                          \
-		.name = level_name, .row_independent = true, .open = nn_cpu_open,      \
+		.name = level_name, .row_independent = true,                           \
+		.describe = nn_cpu_describe, .open = nn_cpu_open,                      \
 		.close = nn_cpu_close, .alloc = nn_cpu_alloc, .free = nn_cpu_free,     \
 		.upload = nn_cpu_copy, .download = nn_cpu_copy, .copy = nn_cpu_copy,   \
 		.zero = nn_cpu_zero, .sync = nn_cpu_sync, .gather = k_gather,          \

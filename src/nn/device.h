@@ -115,11 +115,22 @@ typedef struct nn_optimizer_args
 	nn_real *param;
 } nn_optimizer_args;
 
+/* What there is to be told about a device; zero and "" where unknown. */
+typedef struct nn_device_info
+{
+	char name[256];
+	char driver[64];
+	size_t memory, memory_free;
+} nn_device_info;
+
 typedef struct nn_device_ops
 {
 	const char *name;
 	bool row_independent; /* gemm computes each row as if it were alone */
 	bool own_memory;	  /* the host cannot touch what alloc returns */
+
+	/* false: there is no device of this number; leaves nothing behind */
+	bool (*describe)(int ordinal, nn_device_info *info);
 
 	/* memory; alloc returns NULL when there is none; memory is not zeroed */
 	bool (*open)(nn_device *d, int ordinal, nn_error *err);

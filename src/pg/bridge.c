@@ -151,12 +151,11 @@ neural_training_device(void)
  * It stays open; a failure is not remembered, as it can be mended.
  */
 const nn_device_ops *
-neural_cuda_device(void)
+neural_cuda_find(nn_error *err)
 {
 	static bool loaded = false;
 	static nn_device_ops cuda;
 	char path[MAXPGPATH];
-	nn_error err;
 
 	if (loaded)
 		return &cuda;
@@ -165,15 +164,24 @@ neural_cuda_device(void)
 	else
 		snprintf(path, sizeof(path), "%s/%s%s", pkglib_path,
 				 neural_cuda_library, DLSUFFIX);
-	loaded = nn_provider_load(path, &cuda, &err);
-	if (!loaded)
+	loaded = nn_provider_load(path, &cuda, err);
+	return loaded ? &cuda : NULL;
+}
+
+const nn_device_ops *
+neural_cuda_device(void)
+{
+	nn_error err;
+	const nn_device_ops *cuda = neural_cuda_find(&err);
+
+	if (cuda == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("device \"cuda\" is not available"),
 						errdetail_internal("%s%s%s", err.message,
 										   err.detail[0] != '\0' ? ": " : "",
 										   err.detail),
 						errhint("Use device => 'cpu'.")));
-	return &cuda;
+	return cuda;
 }
 
 /* The processors that this process may use, where that can be known. */

@@ -54,7 +54,8 @@ extern void neural_ereport(const nn_error *err) pg_attribute_noreturn();
 /* The kernels to train with: OpenBLAS by the setting, else our own. */
 extern const nn_device_ops *neural_training_device(void);
 
-/* The kernels of the CUDA provider; an error when it cannot be used. */
+/* The kernels of the CUDA provider; where it is of no use, NULL or an error. */
+extern const nn_device_ops *neural_cuda_find(nn_error *err);
 extern const nn_device_ops *neural_cuda_device(void);
 
 /* Threads to train with, by the setting and the machine. */

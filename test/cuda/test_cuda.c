@@ -278,6 +278,7 @@ static void
 check_memory(void)
 {
 	nn_device d = {&cuda, NULL};
+	nn_device_info info;
 	float x[100], y[100] = {0}, *p;
 
 	check(!cuda.open(&d, 1000, &err) && err.code == NN_UNAVAILABLE &&
@@ -290,7 +291,13 @@ check_memory(void)
 	check(cuda.sync(&d, &err), "being out of memory is no failure");
 	for (int i = 0; i < 100; i++)
 		x[i] = (float) i;
+	check(!cuda.describe(1000, &info) && cuda.describe(0, &info) &&
+			  info.name[0] != '\0' && info.driver[0] != '\0' &&
+			  info.memory_free > 0 && info.memory_free <= info.memory,
+		  "device %s, %s, %zu of %zu bytes are free", info.name, info.driver,
+		  info.memory_free, info.memory);
 	p = cuda.alloc(&d, 2 * sizeof(x));
+	check(cuda.describe(0, &info), "a device in use can be described");
 	cuda.upload(&d, p, x, sizeof(x));
 	cuda.copy(&d, p + 100, p, sizeof(x));
 	cuda.zero(&d, p + 110, 10 * sizeof(float));
