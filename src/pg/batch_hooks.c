@@ -9,11 +9,13 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "tcop/pquery.h"
 #include "utils/guc.h"
+#include "utils/plancache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 
@@ -29,8 +31,8 @@ static ExecutorRun_hook_type previous_run = NULL;
 
 bool neural_may_be_left = false;
 
-/* There was a query under way when the library was loaded. */
-static bool loaded_late = false;
+/* The statement that was under way when the library was loaded; 0: none. */
+static TimestampTz late_statement = 0;
 
 /*
  * A cursor may want to go back, or be named by WHERE CURRENT OF, which finds
@@ -55,13 +57,31 @@ plan_batches(Query *query, const char *text, int options, ParamListInfo params)
 	return neural_batch_plan(stmt);
 }
 
+/* What the planner was not asked to do; but plans that are kept must be. */
+static void
+plan_late_batches(QueryDesc *query)
+{
+	PlannedStmt *stmt;
+
+	if (late_statement != GetCurrentStatementStartTimestamp())
+	{
+		late_statement = 0;
+		return;
+	}
+	stmt = neural_batch_plan(query->plannedstmt);
+	if (stmt == query->plannedstmt)
+		return;
+	query->plannedstmt = stmt;
+	ResetPlanCache();
+}
+
 static void
 start_batches(QueryDesc *query, int eflags)
 {
-	if (loaded_late && neural_enable_batch && !IsParallelWorker() &&
+	if (late_statement != 0 && neural_enable_batch && !IsParallelWorker() &&
 		(eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) == 0 &&
 		!(ActivePortal != NULL && is_cursor(ActivePortal->cursorOptions)))
-		query->plannedstmt = neural_batch_plan(query->plannedstmt);
+		plan_late_batches(query);
 	if (previous_start)
 		previous_start(query, eflags);
 	else
@@ -114,7 +134,8 @@ neural_batch_init(void)
 		&neural_batch_cursors, false, PGC_USERSET, 0, NULL, NULL, NULL);
 
 	neural_batch_register();
-	loaded_late = ActiveSnapshotSet();
+	if (ActiveSnapshotSet())
+		late_statement = GetCurrentStatementStartTimestamp();
 	previous_planner = planner_hook;
 	planner_hook = plan_batches;
 	previous_start = ExecutorStart_hook;

@@ -400,7 +400,8 @@ split(Rewriting *r, Plan *p, Above above)
 	above_quals = list_copy_tail(p->qual, list_length(below));
 	collect_calls((Node *) above_quals, &s);
 	collect_calls((Node *) p->targetlist, &s);
-	if (s.calls == NIL)
+	/* a node of ours is worth its while for several rows only */
+	if (s.calls == NIL || neural_plan_gives_one_row(p))
 		return p;
 	/* a LIMIT tells a Sort how much to keep, but not through our node */
 	if (!neural_plan_passes_bound(p))

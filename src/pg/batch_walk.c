@@ -7,9 +7,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "catalog/pg_am_d.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "batch.h"
 #include "batch_walk.h"
@@ -153,6 +158,48 @@ neural_plan_is_splittable(Plan *p)
 		default:
 			return neural_plan_scans_table(p);
 	}
+}
+
+static bool
+finds_one_entry(Oid indexid, List *quals)
+{
+	Relation index = index_open(indexid, NoLock);
+	Bitmapset *found = NULL;
+	bool one = index->rd_index->indisunique && index->rd_index->indimmediate &&
+			   index->rd_rel->relam == BTREE_AM_OID;
+	int keys = index->rd_index->indnkeyatts;
+	ListCell *cell;
+
+	foreach (cell, quals)
+	{
+		OpExpr *qual = lfirst(cell);
+		Var *key;
+
+		if (!IsA(qual, OpExpr) || list_length(qual->args) != 2)
+			continue;
+		key = linitial(qual->args);
+		if (IsA(key, Var) && key->varno == INDEX_VAR && key->varattno <= keys &&
+			get_op_opfamily_strategy(qual->opno,
+									 index->rd_opfamily[key->varattno - 1]) ==
+				BTEqualStrategyNumber)
+			found = bms_add_member(found, key->varattno);
+	}
+	one = one && bms_num_members(found) == keys;
+	bms_free(found);
+	index_close(index, NoLock);
+	return one;
+}
+
+bool
+neural_plan_gives_one_row(Plan *p)
+{
+	if (IsA(p, IndexScan))
+		return finds_one_entry(((IndexScan *) p)->indexid,
+							   ((IndexScan *) p)->indexqual);
+	if (IsA(p, IndexOnlyScan))
+		return finds_one_entry(((IndexOnlyScan *) p)->indexid,
+							   ((IndexOnlyScan *) p)->indexqual);
+	return false;
 }
 
 /* ---------- reading ahead ---------- */

@@ -24,6 +24,9 @@ extern bool neural_plan_passes_bound(Plan *p);
 /* Whether its variables are those of one table of the query. */
 extern bool neural_plan_scans_table(Plan *p);
 
+/* Whether it is known to give one row at most. */
+extern bool neural_plan_gives_one_row(Plan *p);
+
 /*
  * Whether nobody can notice that rows of the node are read before they are
  * wanted, if it has these quals.  must_not_fail: because they may never be
