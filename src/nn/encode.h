@@ -149,6 +149,8 @@ typedef struct nn_encoder_ops
 	bool (*start)(nn_column *c, nn_arena *arena, nn_error *err);
 	bool (*observe)(nn_column *c, nn_arena *arena, const char *base,
 					size_t stride, int n, const uint8_t *use, nn_error *err);
+	/* what observe does, where it is to add to these moments; or NULL */
+	struct nn_moments *(*moments)(const nn_column *c);
 	/* set width[], levels and learned; all zero widths: column is dropped */
 	bool (*finish)(nn_column *c, nn_arena *arena, nn_error *err);
 	void (*encode)(const nn_column *c, const char *base, size_t stride, int n,

@@ -90,6 +90,14 @@ number_start(nn_column *c, nn_arena *arena, nn_error *err)
 		   nn_moments_start(l->moments, arena, quantiles ? c->sample : 0, err);
 }
 
+static struct nn_moments *
+number_moments(const nn_column *c)
+{
+	const number *l = c->learned;
+
+	return l->moments;
+}
+
 static bool
 number_observe(nn_column *c, nn_arena *arena, const char *base, size_t stride,
 			   int n, const uint8_t *use, nn_error *err)
@@ -284,6 +292,7 @@ const nn_encoder_ops nn_encoder_number = {
 			   1 << NN_CLASS_TIME,
 	.start = number_start,
 	.observe = number_observe,
+	.moments = number_moments,
 	.finish = number_finish,
 	.encode = number_encode,
 	.code = number_code,

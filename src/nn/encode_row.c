@@ -79,15 +79,17 @@ nn_features_place_row(nn_features *f, nn_error *err)
 	return place_plain(f, err);
 }
 
-/* Columns that are floats side by side, in a loop that becomes vectors. */
-static void
-encode_plain(const nn_plain_code *c, int n, const float *x, nn_real *out)
+/* A loop that becomes vector instructions. */
+void
+nn_features_encode_plain(const nn_features *f, const char *record,
+						 nn_real *restrict out)
 {
-	const double *center = c->center, *factor = c->factor, *min = c->min,
-				 *max = c->max;
-	const nn_real *fill = c->fill;
+	const float *x = (const float *) record;
+	const double *center = f->plain.center, *factor = f->plain.factor,
+				 *min = f->plain.min, *max = f->plain.max;
+	const nn_real *fill = f->plain.fill;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < f->nplain; i++)
 	{
 		/* all are loaded, as what depends on a condition is no vector */
 		double v = x[i], low = min[i], high = max[i], by = factor[i];
@@ -102,7 +104,7 @@ encode_plain(const nn_plain_code *c, int n, const float *x, nn_real *out)
 void
 nn_features_encode_row(const nn_features *f, const char *record, nn_real *out)
 {
-	encode_plain(&f->plain, f->nplain, (const float *) record, out);
+	nn_features_encode_plain(f, record, out);
 	for (int j = f->nplain; j < f->ncolumns; j++)
 	{
 		const nn_number_code *n = &f->codes[j];

@@ -52,6 +52,19 @@ thin_sample(nn_moments *m, nn_arena *arena, nn_error *err)
 	return true;
 }
 
+void
+nn_moments_merge(nn_moments *m, int n, double mean, double m2, double min,
+				 double max)
+{
+	double total = (double) m->count + n, delta = mean - m->mean;
+
+	m->mean += delta * (n / total);
+	m->m2 += m2 + delta * delta * ((double) m->count * n / total);
+	m->count += n;
+	m->min = min < m->min ? min : m->min;
+	m->max = max > m->max ? max : m->max;
+}
+
 /* Reduce the pending block into the moments. */
 static bool
 flush(nn_moments *m, nn_arena *arena, nn_error *err)
@@ -59,7 +72,7 @@ flush(nn_moments *m, nn_arena *arena, nn_error *err)
 	int n = m->pending;
 	double *x = m->block;
 	double sum[4] = {0}, square[4] = {0};
-	double mean, m2, delta, total;
+	double mean, m2;
 	double lo = m->min, hi = m->max;
 	int padded = (n + 3) & ~3;
 
@@ -96,13 +109,7 @@ flush(nn_moments *m, nn_arena *arena, nn_error *err)
 			square[j] += (x[i + j] - mean) * (x[i + j] - mean);
 	m2 = (square[0] + square[1]) + (square[2] + square[3]);
 
-	total = (double) m->count + n;
-	delta = mean - m->mean;
-	m->mean += delta * (n / total);
-	m->m2 += m2 + delta * delta * ((double) m->count * n / total);
-	m->count += n;
-	m->min = lo;
-	m->max = hi;
+	nn_moments_merge(m, n, mean, m2, lo, hi);
 	m->pending = 0;
 	return true;
 }

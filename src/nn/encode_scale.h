@@ -56,6 +56,14 @@ extern bool nn_moments_start(nn_moments *m, nn_arena *arena, int sample,
 extern bool nn_moments_add(nn_moments *m, nn_arena *arena, const char *base,
 						   size_t stride, nn_slot_kind slot, int n,
 						   const uint8_t *use, nn_error *err);
+/*
+ * Add n finite values at once, of which mean, sum of squares around it, least
+ * and greatest are known (Chan, Golub and LeVeque, 1979, "Updating formulae
+ * and a pairwise algorithm for computing sample variances").  Not where a
+ * sample is kept.
+ */
+extern void nn_moments_merge(nn_moments *m, int n, double mean, double m2,
+							 double min, double max);
 /* After the last value: the block is reduced, the sample is complete. */
 extern bool nn_moments_finish(nn_moments *m, nn_arena *arena, nn_error *err);
 extern double nn_moments_stddev(const nn_moments *m);

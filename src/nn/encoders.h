@@ -58,8 +58,11 @@ extern bool nn_read_bool(nn_reader *r, int *v, nn_error *err);
 /* A number that an encoder may give: finite and within its limit. */
 extern bool nn_read_encoded(nn_reader *r, double *v, nn_error *err);
 
-/* encode_row.c: make ready for, and encode, one row. */
+/* encode_row.c: make ready for, and encode, one row; plain: only its first
+ * columns, those that are floats side by side, and before the clip. */
 extern bool nn_features_place_row(nn_features *f, nn_error *err);
+extern void nn_features_encode_plain(const nn_features *f, const char *record,
+									 nn_real *restrict out);
 extern void nn_features_encode_row(const nn_features *f, const char *record,
 								   nn_real *out);
 

@@ -246,6 +246,78 @@ nn_features_layout(nn_features *f, size_t extra, size_t *extra_at,
 	return true;
 }
 
+/*
+ * Observe the first columns, as far as they are floats side by side of which
+ * moments are all that is wanted, in loops along the row, which become vector
+ * instructions.  Returns how many columns that were: none when there is a
+ * value among them that is not finite.
+ */
+#define MAX_PLAIN 256
+
+static int
+observe_plain(nn_features *f, const char *base, int n, const uint8_t *use,
+			  int used)
+{
+	double sum[MAX_PLAIN] = {0}, square[MAX_PLAIN] = {0}, mean[MAX_PLAIN];
+	float least[MAX_PLAIN], greatest[MAX_PLAIN];
+	nn_moments *moments[MAX_PLAIN];
+	int special = 0;
+	int k = 0;
+
+	for (; k < f->ncolumns && k < MAX_PLAIN; k++)
+	{
+		const nn_column *c = &f->columns[k];
+
+		if (c->slot != NN_SLOT_REAL32 || c->offset != k * sizeof(float) ||
+			c->encoder->moments == NULL)
+			break;
+		moments[k] = c->encoder->moments(c);
+		if (moments[k]->sample != NULL)
+			break;
+		least[k] = FLT_MAX;
+		greatest[k] = -FLT_MAX;
+	}
+	if (k == 0 || used == 0)
+		return 0;
+	for (int i = 0; i < n; i++)
+	{
+		const float *x = (const float *) (base + i * f->record_size);
+
+		if (use != NULL && use[i] == 0)
+			continue;
+		for (int j = 0; j < k; j++)
+		{
+			float v = x[j];
+
+			special |= !(fabsf(v) <= FLT_MAX);
+			sum[j] += v;
+			least[j] = v < least[j] ? v : least[j];
+			greatest[j] = v > greatest[j] ? v : greatest[j];
+		}
+	}
+	if (special)
+		return 0;
+	for (int j = 0; j < k; j++)
+		mean[j] = sum[j] / used;
+	for (int i = 0; i < n; i++)
+	{
+		const float *x = (const float *) (base + i * f->record_size);
+
+		if (use != NULL && use[i] == 0)
+			continue;
+		for (int j = 0; j < k; j++)
+		{
+			double d = x[j] - mean[j];
+
+			square[j] += d * d;
+		}
+	}
+	for (int j = 0; j < k; j++)
+		nn_moments_merge(moments[j], used, mean[j], square[j], least[j],
+						 greatest[j]);
+	return k;
+}
+
 bool
 nn_features_observe(nn_features *f, const char *records, int n,
 					const uint8_t *use, nn_error *err)
@@ -256,16 +328,19 @@ nn_features_observe(nn_features *f, const char *records, int n,
 	{
 		const char *base = records + first * f->record_size;
 		const uint8_t *mask = use != NULL ? use + first : NULL;
-		int used = 0;
+		int used = 0, plain;
 
 		part = n - first < BLOCK ? n - first : BLOCK;
 		for (int i = 0; i < part; i++)
 			used += mask == NULL || mask[i] != 0;
+		plain = observe_plain(f, base, part, mask, used);
 		for (int j = 0; j < f->ncolumns; j++)
 		{
 			nn_column *c = &f->columns[j];
 
 			c->rows += used;
+			if (j < plain)
+				continue;
 			if (!c->encoder->observe(c, f->arena, base + c->offset,
 									 f->record_size, part, mask, err))
 				return false;
@@ -352,7 +427,8 @@ void
 nn_features_encode(const nn_features *f, const char *records, int n,
 				   nn_real *out)
 {
-	int part;
+	/* their clips are part of a loop of one row only */
+	int nplain = f->nclips == 0 ? f->nplain : 0, part;
 
 	if (n == 1)
 	{
@@ -362,7 +438,10 @@ nn_features_encode(const nn_features *f, const char *records, int n,
 	for (int first = 0; first < n; first += part)
 	{
 		part = n - first < BLOCK ? n - first : BLOCK;
-		for (int j = 0; j < f->ncolumns; j++)
+		for (int i = 0; i < part && nplain > 0; i++)
+			nn_features_encode_plain(f, records + i * f->record_size,
+									 out + (size_t) i * f->layout.width);
+		for (int j = nplain; j < f->ncolumns; j++)
 		{
 			const nn_column *c = &f->columns[j];
 

@@ -60,8 +60,8 @@ alloc_rows(NeuralDataset *d, bool weighted)
 {
 	Size rows = Max(d->rows, 1);
 
-	d->x = MemoryContextAllocHuge(CurrentMemoryContext,
-								  rows * d->width * sizeof(nn_real));
+	d->x = neural_alloc_large(CurrentMemoryContext,
+							  rows * d->width * sizeof(nn_real));
 	d->y = MemoryContextAllocHuge(CurrentMemoryContext,
 								  rows * d->target_width * sizeof(nn_real));
 	d->weight = weighted ? MemoryContextAllocHuge(CurrentMemoryContext,
