@@ -127,6 +127,7 @@ row_weight(const NeuralTraining *t, const double *extra)
 	return w;
 }
 
+/* x NULL: they are there already. */
 static void
 add_training_row(NeuralTraining *t, int64 at, const nn_real *x,
 				 const double *extra)
@@ -142,7 +143,8 @@ add_training_row(NeuralTraining *t, int64 at, const nn_real *x,
 		row[d->width + d->target_width] = (nn_real) row_weight(t, extra);
 		return;
 	}
-	memcpy(d->x + at * d->width, x, d->width * sizeof(nn_real));
+	if (x != NULL)
+		memcpy(d->x + at * d->width, x, d->width * sizeof(nn_real));
 	neural_targets_encode(t, extra, d->y + at * d->target_width);
 	if (d->weight != NULL)
 		d->weight[at] = (nn_real) row_weight(t, extra);
@@ -158,6 +160,18 @@ add_validation_row(NeuralTraining *t, int64 at, const nn_real *x,
 	neural_targets_encode(t, extra, d->y + at * d->target_width);
 	if (d->weight != NULL)
 		d->weight[at] = (nn_real) extra[NEURAL_WEIGHT_SLOT(t)];
+}
+
+/* Rows that are all trained on are encoded where they are to lie. */
+static void
+encode_in_place(NeuralTraining *t, char *block, int n, int64 at)
+{
+	NeuralDataset *d = &t->training;
+
+	nn_features_encode(t->features, block, n, d->x + at * d->width);
+	for (int i = 0; i < n; i++)
+		add_training_row(t, at + i, NULL,
+						 neural_extra(t, block + i * t->features->record_size));
 }
 
 void
@@ -178,6 +192,13 @@ neural_training_encode(NeuralTraining *t)
 		char *block = neural_records_block(t->records, b, &n);
 
 		CHECK_FOR_INTERRUPTS();
+		if (t->training.file == NULL && memchr(t->use + row, 0, n) == NULL)
+		{
+			encode_in_place(t, block, n, training);
+			training += n;
+			row += n;
+			continue;
+		}
 		if (x == NULL) /* the first block is the largest */
 			x = MemoryContextAllocHuge(CurrentMemoryContext,
 									   (Size) n * width * sizeof(nn_real));
@@ -277,8 +298,8 @@ hand_over(NeuralStream *s, const nn_real *x, const nn_real *y,
 	const NeuralDataset *d = s->data;
 	Size room = d->file ? d->block_rows : d->rows, n = s->rows;
 
-	s->x = neural_device_rows(t, &s->device_x, room * d->width, x,
-							  n * d->width);
+	s->x =
+		neural_device_rows(t, &s->device_x, room * d->width, x, n * d->width);
 	s->y = neural_device_rows(t, &s->device_y, room * d->target_width, y,
 							  n * d->target_width);
 	s->weight = neural_device_rows(t, &s->device_weight, room, weight, n);
