@@ -66,6 +66,10 @@ EXPLAIN (COSTS OFF) SELECT a.id, neural.predict('plain', ROW(a.x, b.y)) FROM poi
 EXPLAIN (COSTS OFF) SELECT g, avg(neural.predict('plain', p)), count(*) FROM points p GROUP BY g;
 EXPLAIN (COSTS OFF) SELECT neural.classify('kinds', p), count(*) FROM points p GROUP BY 1;
 EXPLAIN (COSTS OFF) SELECT avg(neural.predict('plain', p)) FILTER (WHERE g = 1) FROM points p;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT count(*) FILTER (WHERE neural.predict('plain', p) > 9), sum(CASE WHEN neural.predict('plain', p) > 9 THEN 10 / g END) FROM points p WHERE g > 0;
+EXPLAIN (COSTS OFF) SELECT sum(10 / g), avg(neural.predict('plain', p)) FROM points p;
+SELECT same('SELECT count(*) FILTER (WHERE neural.predict(''plain'', p) > 9), sum(CASE WHEN neural.predict(''plain'', p) > 9 THEN 10 / g END), count(DISTINCT neural.classify(''kinds'', p)) FROM points p WHERE g > 0');
+SELECT same('SELECT sum(10 / g), avg(neural.predict(''vectors'', p)) FROM points p WHERE id > 200');
 EXPLAIN (COSTS OFF) SELECT id FROM points p ORDER BY neural.predict('plain', p) LIMIT 3;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p ORDER BY x LIMIT 3;
 SELECT same('SELECT g, avg(neural.predict(''plain'', p)), count(*) FROM points p GROUP BY g ORDER BY 1');

@@ -228,14 +228,6 @@ shown_call(Split *s, FuncExpr *call, FuncExpr *lifted)
 
 /* ---------- splitting ---------- */
 
-static Var *
-outer_column(TargetEntry *entry)
-{
-	return makeVar(OUTER_VAR, entry->resno, exprType((Node *) entry->expr),
-				   exprTypmod((Node *) entry->expr),
-				   exprCollation((Node *) entry->expr), 0);
-}
-
 /*
  * Calls that read most of a table's columns are best served with the rows as
  * they are stored, which a scan delivers without any work.
@@ -303,7 +295,7 @@ describe_columns(Split *s, CustomScan *node)
 
 		node->custom_scan_tlist =
 			lappend(node->custom_scan_tlist,
-					makeTargetEntry((Expr *) outer_column(entry), ++at,
+					makeTargetEntry((Expr *) neural_plan_column(entry), ++at,
 									entry->resname, false));
 	}
 }
@@ -369,18 +361,6 @@ lift_targets(Split *s, List *targets)
 	return lifted;
 }
 
-static void
-copy_estimates(Plan *to, const Plan *from)
-{
-	to->startup_cost = from->startup_cost;
-	to->total_cost = from->total_cost;
-	to->plan_rows = from->plan_rows;
-	to->plan_width = from->plan_width;
-	to->parallel_safe = from->parallel_safe;
-	to->extParam = bms_copy(from->extParam);
-	to->allParam = bms_copy(from->allParam);
-}
-
 /* A Result that only computes has no work left. */
 static bool
 is_plain_result(Plan *p)
@@ -416,7 +396,7 @@ split(Rewriting *r, Plan *p, Above above)
 			   !neural_plan_reads_ahead(r->stmt, p, below, true);
 
 	node = neural_batch_node();
-	copy_estimates(&node->scan.plan, p);
+	neural_plan_copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
 	node->custom_private = list_make3_int(above.start, above.bound, may_fail);
 	if (is_plain_result(p))
@@ -439,207 +419,6 @@ split(Rewriting *r, Plan *p, Above above)
 	r->predicting += cost_of_calls(&s);
 	r->changed = true;
 	return (Plan *) node;
-}
-
-/* ---------- slipping under aggregates ---------- */
-
-typedef struct Slip
-{
-	List *calls;  /* in the aggregate's terms */
-	int columns;  /* of its child */
-	bool refused; /* something else may fail before a call does */
-} Slip;
-
-/*
- * Calls that are evaluated for every row, whatever the row is like: those
- * under a function or operator.  All else must not fail, because calls are
- * now evaluated first.
- */
-static bool
-collect_slipping(Node *node, Slip *s)
-{
-	if (node == NULL || s->refused)
-		return false;
-	if (neural_is_batch_call(node))
-	{
-		s->calls = list_append_unique(s->calls, node);
-		return false;
-	}
-	if (!neural_has_batch_call(node))
-	{
-		s->refused = !neural_cannot_fail(node);
-		return false;
-	}
-	if (IsA(node, List) || IsA(node, TargetEntry) || IsA(node, FuncExpr) ||
-		IsA(node, OpExpr) || IsA(node, RelabelType))
-		return expression_tree_walker(node, collect_slipping, s);
-	s->refused = true;
-	return false;
-}
-
-static bool
-collect_aggregates(Node *node, Slip *s)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Aggref))
-	{
-		Aggref *a = (Aggref *) node;
-
-		if (a->aggfilter != NULL || a->aggdistinct != NIL ||
-			a->aggorder != NIL || a->aggdirectargs != NIL)
-			s->refused = true;
-		return collect_slipping((Node *) a->args, s);
-	}
-	return expression_tree_walker(node, collect_aggregates, s);
-}
-
-static Node *
-replace_slipped(Node *node, Slip *s)
-{
-	int at = s->columns;
-	ListCell *cell;
-
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, FuncExpr))
-		foreach (cell, s->calls)
-		{
-			at++;
-			if (equal(lfirst(cell), node))
-				return (Node *) makeVar(OUTER_VAR, at, exprType(node),
-										exprTypmod(node), exprCollation(node),
-										0);
-		}
-	return expression_tree_mutator(node, replace_slipped, s);
-}
-
-static bool
-collect_outer_columns(Node *node, Bitmapset **columns)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
-		*columns = bms_add_member(*columns, ((Var *) node)->varattno);
-	return expression_tree_walker(node, collect_outer_columns, columns);
-}
-
-/* Variables of the child, as the child computes them. */
-static Node *
-in_terms_of_child(Node *node, Plan *child)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
-	{
-		TargetEntry *entry =
-			list_nth(child->targetlist, ((Var *) node)->varattno - 1);
-
-		return copyObject((Node *) entry->expr);
-	}
-	return expression_tree_mutator(node, in_terms_of_child, child);
-}
-
-/* The calls as the child computes them, or NIL if that cannot be batched. */
-static List *
-calls_of_child(List *calls, Plan *child)
-{
-	List *computed = NIL;
-	ListCell *cell;
-
-	foreach (cell, calls)
-	{
-		Node *call = in_terms_of_child(lfirst(cell), child);
-
-		if (!neural_is_batch_call(call))
-			return NIL;
-		computed = lappend(computed, call);
-	}
-	return computed;
-}
-
-/* A node over the child that computes nothing yet. */
-static Plan *
-pass_on(Rewriting *r, Plan *child)
-{
-	Result *result = makeNode(Result);
-	ListCell *cell;
-
-	copy_estimates(&result->plan, child);
-	result->plan.plan_node_id = ++r->last_id;
-	result->plan.lefttree = child;
-	foreach (cell, child->targetlist)
-	{
-		TargetEntry *entry = flatCopyTargetEntry(lfirst(cell));
-
-		entry->expr = (Expr *) outer_column(entry);
-		result->plan.targetlist = lappend(result->plan.targetlist, entry);
-	}
-	return (Plan *) result;
-}
-
-/* Columns that only the calls wanted need not be kept with the rows. */
-static void
-drop_columns(Agg *agg, Plan *child)
-{
-	Bitmapset *wanted = NULL;
-	ListCell *cell;
-
-	collect_outer_columns((Node *) agg->plan.targetlist, &wanted);
-	collect_outer_columns((Node *) agg->plan.qual, &wanted);
-	for (int i = 0; i < agg->numCols; i++)
-		wanted = bms_add_member(wanted, agg->grpColIdx[i]);
-	foreach (cell, child->targetlist)
-	{
-		TargetEntry *entry = lfirst(cell);
-
-		if (IsA(entry->expr, Var) && !bms_is_member(entry->resno, wanted))
-			entry->expr =
-				(Expr *) makeNullConst(exprType((Node *) entry->expr),
-									   exprTypmod((Node *) entry->expr),
-									   exprCollation((Node *) entry->expr));
-	}
-}
-
-/*
- * An aggregate's arguments are made columns of its child, which is then split
- * like any other node.
- */
-static void
-slip_under(Rewriting *r, Agg *agg)
-{
-	Plan *child = agg->plan.lefttree;
-	Slip s = {0};
-	List *calls;
-	ListCell *cell;
-
-	if (agg->chain != NIL || agg->groupingSets != NIL)
-		return;
-	collect_aggregates((Node *) agg->plan.targetlist, &s);
-	collect_aggregates((Node *) agg->plan.qual, &s);
-	if (s.refused || s.calls == NIL ||
-		!neural_plan_reads_ahead(r->stmt, child, child->qual, false))
-		return;
-	calls = neural_plan_is_splittable(child) ? calls_of_child(s.calls, child)
-											 : NIL;
-	if (calls == NIL)
-	{
-		child = pass_on(r, child);
-		calls = calls_of_child(s.calls, child);
-		if (calls == NIL)
-			return;
-	}
-	s.columns = list_length(child->targetlist);
-	agg->plan.targetlist =
-		(List *) replace_slipped((Node *) agg->plan.targetlist, &s);
-	agg->plan.qual = (List *) replace_slipped((Node *) agg->plan.qual, &s);
-	agg->plan.lefttree = child;
-	drop_columns(agg, child);
-	foreach (cell, calls)
-		child->targetlist = lappend(
-			child->targetlist,
-			makeTargetEntry(lfirst(cell), list_length(child->targetlist) + 1,
-							NULL, false));
 }
 
 /* ---------- walking down the plan ---------- */
@@ -784,7 +563,8 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 			p->righttree = rewrite(r, p->righttree, below);
 			return;
 		case T_Agg:
-			slip_under(r, (Agg *) p);
+			if (neural_batch_slip_under(r->stmt, (Agg *) p, r->last_id + 1))
+				r->last_id++;
 			/* fall through */
 		case T_Limit:
 		case T_ModifyTable:

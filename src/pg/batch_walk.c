@@ -11,6 +11,7 @@
 #include "access/stratnum.h"
 #include "catalog/pg_am_d.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
@@ -200,6 +201,26 @@ neural_plan_gives_one_row(Plan *p)
 		return finds_one_entry(((IndexOnlyScan *) p)->indexid,
 							   ((IndexOnlyScan *) p)->indexqual);
 	return false;
+}
+
+Var *
+neural_plan_column(TargetEntry *entry)
+{
+	return makeVar(OUTER_VAR, entry->resno, exprType((Node *) entry->expr),
+				   exprTypmod((Node *) entry->expr),
+				   exprCollation((Node *) entry->expr), 0);
+}
+
+void
+neural_plan_copy_estimates(Plan *to, const Plan *from)
+{
+	to->startup_cost = from->startup_cost;
+	to->total_cost = from->total_cost;
+	to->plan_rows = from->plan_rows;
+	to->plan_width = from->plan_width;
+	to->parallel_safe = from->parallel_safe;
+	to->extParam = bms_copy(from->extParam);
+	to->allParam = bms_copy(from->allParam);
 }
 
 /* ---------- reading ahead ---------- */

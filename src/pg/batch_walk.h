@@ -24,6 +24,18 @@ extern bool neural_plan_passes_bound(Plan *p);
 /* Whether its variables are those of one table of the query. */
 extern bool neural_plan_scans_table(Plan *p);
 
+/* A child's column, for the node above it. */
+extern Var *neural_plan_column(TargetEntry *entry);
+
+/* What a new node has in common with the one that it is made from. */
+extern void neural_plan_copy_estimates(Plan *to, const Plan *from);
+
+/*
+ * Make the calls in an aggregate's arguments columns of its child (batch_slip.c).
+ * True when a new child was needed, which has this plan_node_id.
+ */
+extern bool neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id);
+
 /* Whether it is known to give one row at most. */
 extern bool neural_plan_gives_one_row(Plan *p);
 
