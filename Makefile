@@ -2,7 +2,7 @@
 #
 #	make && make install && make installcheck
 #
-# OpenBLAS is used where its header is found; BLAS=0 leaves it out.  The CUDA
+# WERROR=-Werror makes warnings errors, as the tests do.  OpenBLAS is used where its header is found; BLAS=0 leaves it out.  The CUDA
 # provider is built where nvcc is found, for the architectures of CUDA_ARCHS;
 # CUDA=0 leaves it out.  Tests that need no server: make -C test unit cuda.
 # Everything: ./scripts/test.
@@ -54,7 +54,7 @@ override with_llvm = no
 include $(PGXS)
 
 override CFLAGS += -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers -Wno-clobbered -Werror -fvisibility=hidden
+	-Wno-missing-field-initializers -Wno-clobbered $(WERROR) -fvisibility=hidden
 
 $(NN_OBJS): CFLAGS += -O3 $(NN_CFLAGS)
 src/nn/simd_avx2.o: CFLAGS += $(NN_AVX2_CFLAGS)

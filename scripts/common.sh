@@ -142,7 +142,7 @@ build()
 		mkdir -p "$root/build"
 		printf '%s\n' "$version" >"$root/build/pg_version"
 	fi
-	quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" -j"$(nproc)" all
+	quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" WERROR="${WERROR:-}" -j"$(nproc)" all
 	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
 		quietly make -s -C "$root" PG_CONFIG="$PG_CONFIG" install
 	else
