@@ -2,10 +2,10 @@
 #
 #	make && make install && make installcheck
 #
-# WERROR=-Werror makes warnings errors, as the tests do.  OpenBLAS is used where its header is found; BLAS=0 leaves it out.  The CUDA
+# OpenBLAS is used where its header is found; BLAS=0 leaves it out.  The CUDA
 # provider is built where nvcc is found, for the architectures of CUDA_ARCHS;
-# CUDA=0 leaves it out.  Tests that need no server: make -C test unit cuda.
-# Everything: ./scripts/test.
+# CUDA=0 leaves it out.  WERROR=-Werror makes warnings errors, as the tests do.
+# Tests that need no server: make -C test unit cuda.  Everything: ./scripts/test.
 
 EXTENSION = extension/neural
 DATA = extension/neural--0.1.sql
