@@ -80,7 +80,7 @@ nn_features_place_row(nn_features *f, nn_error *err)
 }
 
 /* A loop that becomes vector instructions. */
-void
+NN_ANY_LEVEL void
 nn_features_encode_plain(const nn_features *f, const char *record,
 						 nn_real *restrict out)
 {

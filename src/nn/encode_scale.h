@@ -21,6 +21,19 @@
 
 #define NN_MOMENTS_BLOCK 128
 
+/*
+ * For loops over all cells of the training data: compiled for several levels,
+ * of which the loader takes the best that the processor has.  The bits are the
+ * same on all of them, as nothing is contracted or reordered.
+ */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) &&      \
+	!defined(__clang__)
+#define NN_ANY_LEVEL                                                           \
+	__attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define NN_ANY_LEVEL
+#endif
+
 /* Encoded numbers are kept within this, so that no product of them with a
  * weight of sane size overflows. */
 #define NN_ENCODED_LIMIT 1e18

@@ -254,7 +254,7 @@ nn_features_layout(nn_features *f, size_t extra, size_t *extra_at,
  */
 #define MAX_PLAIN 256
 
-static int
+NN_ANY_LEVEL static int
 observe_plain(nn_features *f, const char *base, int n, const uint8_t *use,
 			  int used)
 {
