@@ -120,10 +120,9 @@ neural_planner_support(PG_FUNCTION_ARGS)
 void
 neural_batch_init(void)
 {
-	DefineCustomBoolVariable("neural.enable_batch",
-							 "Predict the rows of queries in batches.", NULL,
-							 &neural_enable_batch, true, PGC_USERSET, 0, NULL,
-							 NULL, NULL);
+	DefineCustomBoolVariable(
+		"neural.enable_batch", "Predict the rows of queries in batches.", NULL,
+		&neural_enable_batch, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("neural.batch_rows", "Rows of a batch, at most.",
 							"Wide rows make smaller batches, within work_mem.",
 							&neural_batch_rows, 1024, 1, 65536, PGC_USERSET, 0,

@@ -276,10 +276,11 @@ describe_tuple(Split *s, CustomScan *node)
 	prefer_stored_columns(s);
 	foreach (cell, s->calls)
 		lifted = lappend(lifted, lift_call(s, lfirst(cell)));
-	forboth(cell, s->calls, cell2, lifted) node->custom_scan_tlist =
-		lappend(node->custom_scan_tlist,
-				makeTargetEntry(shown_call(s, lfirst(cell), lfirst(cell2)),
-								++at, NULL, false));
+	forboth (cell, s->calls, cell2, lifted)
+		node->custom_scan_tlist =
+			lappend(node->custom_scan_tlist,
+					makeTargetEntry(shown_call(s, lfirst(cell), lfirst(cell2)),
+									++at, NULL, false));
 	node->custom_exprs = lifted;
 }
 
@@ -392,8 +393,8 @@ split(Rewriting *r, Plan *p, Above above)
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
 	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
 		return p;
-	may_fail = !must_not_fail &&
-			   !neural_plan_reads_ahead(r->stmt, p, below, true);
+	may_fail =
+		!must_not_fail && !neural_plan_reads_ahead(r->stmt, p, below, true);
 
 	node = neural_batch_node();
 	neural_plan_copy_estimates(&node->scan.plan, p);

@@ -44,8 +44,8 @@ neural_batch_adopt(BatchCall *c)
 		return;
 	m = &c->models[c->nmodels];
 	memset(m, 0, sizeof(*m));
-	m->context = AllocSetContextCreate(
-		c->scan->context, "neural batch model", ALLOCSET_DEFAULT_SIZES);
+	m->context = AllocSetContextCreate(c->scan->context, "neural batch model",
+									   ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(m->context);
 	m->state = neural_predict_clone(found, m->context);
 	m->record_size = m->state->model->features->record_size;
@@ -201,7 +201,7 @@ read_fields(BatchCall *c, BatchModel *m, TupleTableSlot *row, char *record)
 			c->values[i] = row->tts_values[at];
 			c->nulls[i] = row->tts_isnull[at];
 		}
-		else
+		else if (c->fields[i].expr != NULL)
 			c->values[i] =
 				ExecEvalExpr(c->fields[i].expr, econtext, &c->nulls[i]);
 	}
@@ -269,11 +269,25 @@ neural_batch_read(BatchCall *c, TupleTableSlot *row, int number)
 
 /* ---------- predicting ---------- */
 
+/*
+ * Rows between two looks for a cancel: some milliseconds, also of a network
+ * that is very large.
+ */
+static int
+rows_at_once(const NeuralPredictState *s)
+{
+	double weights = 1;
+
+	for (int i = 0; i < s->model->nnetworks; i++)
+		weights += s->model->networks[i].graph->nparams;
+	return Max(1, (int) Min(s->loaded->max_rows, 1e9 / weights));
+}
+
 static void
 predict_model(BatchModel *m)
 {
 	NeuralPredictState *s = m->state;
-	int part;
+	int most = rows_at_once(s), part;
 
 	for (int done = 0; done < m->rows; done += part)
 	{
@@ -283,7 +297,7 @@ predict_model(BatchModel *m)
 		bool ok;
 
 		CHECK_FOR_INTERRUPTS();
-		part = Min(m->rows - done, s->loaded->max_rows);
+		part = Min(m->rows - done, most);
 		if (s->finish->finish_layer != NULL)
 			ok = nn_embed(s->loaded->predictor, records, part, s->layer,
 						  (nn_real *) out, &err);

@@ -87,6 +87,11 @@ find_fields(BatchCall *c, RowExpr *row)
 
 		if (IsA(field, Var))
 			c->fields[i].column = ((Var *) field)->varattno - b->ncalls;
+		else if (IsA(field, Const))
+		{
+			c->values[i] = ((Const *) field)->constvalue;
+			c->nulls[i] = ((Const *) field)->constisnull;
+		}
 		else
 		{
 			c->fields[i].expr = ExecInitExpr(field, &b->css.ss.ps);
@@ -448,7 +453,7 @@ rescan(CustomScanState *node)
 	b->read = 0;
 	b->ended = false;
 	for (int i = 0; i < b->ncalls; i++)
-		if (node->ss.ps.chgParam != NULL && b->calls[i].has_param)
+		if (b->calls[i].has_param)
 			neural_batch_forget(&b->calls[i]);
 	if (outerPlanState(node)->chgParam == NULL)
 		ExecReScan(outerPlanState(node));
@@ -456,13 +461,13 @@ rescan(CustomScanState *node)
 
 /* ---------- the node ---------- */
 
-static const CustomExecMethods exec_methods = {
-	.CustomName = "NeuralPredict",
-	.BeginCustomScan = begin_scan,
-	.ExecCustomScan = exec_scan,
-	.EndCustomScan = end_scan,
-	.ReScanCustomScan = rescan,
-	.ExplainCustomScan = neural_batch_explain};
+static const CustomExecMethods exec_methods = {.CustomName = "NeuralPredict",
+											   .BeginCustomScan = begin_scan,
+											   .ExecCustomScan = exec_scan,
+											   .EndCustomScan = end_scan,
+											   .ReScanCustomScan = rescan,
+											   .ExplainCustomScan =
+												   neural_batch_explain};
 
 static const CustomScanMethods scan_methods = {"NeuralPredict", create_scan};
 

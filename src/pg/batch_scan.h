@@ -43,7 +43,7 @@ typedef struct BatchModel
 typedef struct BatchField
 {
 	AttrNumber column; /* of the node below; 0: */
-	ExprState *expr;
+	ExprState *expr;   /* NULL: a constant */
 } BatchField;
 
 typedef struct BatchCall
@@ -70,7 +70,7 @@ typedef struct BatchCall
 	/* predicting */
 	int nmodels;
 	BatchModel models[BATCH_MODELS];
-	BatchPlace *places;	   /* of the rows of the batch */
+	BatchPlace *places;		/* of the rows of the batch */
 	int64 predicted, asked; /* rows, and those of them that were wanted */
 	int last_version;
 
@@ -83,8 +83,8 @@ typedef struct BatchCall
 struct BatchScan
 {
 	CustomScanState css;
-	int start; /* NeuralBatchStart */
-	int bound; /* rows at most; 0: no bound */
+	int start;	   /* NeuralBatchStart */
+	int bound;	   /* rows at most; 0: no bound */
 	bool may_fail; /* reading rows may */
 	int ncalls, ncolumns;
 	BatchCall *calls;

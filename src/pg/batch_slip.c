@@ -49,9 +49,9 @@ collect_case(CaseExpr *expr, Slip *s)
 	ListCell *cell;
 
 	foreach (cell, expr->args)
-		parts = list_concat(parts,
-							list_make2(lfirst_node(CaseWhen, cell)->expr,
-									   lfirst_node(CaseWhen, cell)->result));
+		parts =
+			list_concat(parts, list_make2(lfirst_node(CaseWhen, cell)->expr,
+										  lfirst_node(CaseWhen, cell)->result));
 	parts = lappend(parts, expr->defresult);
 	if (expr->arg == NULL)
 		parts = list_delete_first(parts);
@@ -285,8 +285,8 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id)
 	if (s.refused || s.calls == NIL ||
 		!neural_plan_reads_ahead(stmt, child, child->qual, false))
 		return false;
-	calls = neural_plan_is_splittable(child) ? calls_of_child(s.calls, child)
-											 : NIL;
+	calls =
+		neural_plan_is_splittable(child) ? calls_of_child(s.calls, child) : NIL;
 	if (calls == NIL)
 	{
 		child = pass_on(child, id);
