@@ -60,6 +60,9 @@ SELECT same('SELECT neural.predict(''plain'', p), neural.predict(''plain'', p, 1
 SELECT same('SELECT p.id, m.version, neural.predict_with(m.model, p) FROM points p, plain m WHERE id > 298');
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
     SELECT neural.predict_with(m.model, p) FROM (SELECT model FROM plain UNION ALL SELECT model FROM vectors) m, points p WHERE p.id < 200;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', v), neural.predict('plain', ARRAY[x, y]) FROM points;
+SELECT same('SELECT neural.predict(''plain'', v), neural.predict(''plain'', ARRAY[x, y]) FROM points');
+SELECT same('SELECT neural.predict(''plain'', ARRAY[x, y]) FROM points');
 
 -- joins, aggregates, groups, sorting
 EXPLAIN (COSTS OFF) SELECT a.id, neural.predict('plain', ROW(a.x, b.y)) FROM points a JOIN points b ON a.id = b.id * 2;

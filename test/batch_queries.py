@@ -46,6 +46,8 @@ class Writer:
             f"(neural.embed('plain', {a}, '{self.pick('1', '2')}'))[1]",
             f"(neural.predict_all('plain', {a}) ->> 'z')::float8",
             f"neural.predict('plain', ARRAY[{a}.x, {a}.y])",
+            f"neural.predict('plain', {a}.v)",
+            f"neural.predict('plain', {a}.v[1:2])",
             f"plain({a}.x, {a}.y)",
             f"plain(x => {a}.y, y => {a}.x + 0.5::real)",
             f"neural.predict_with((SELECT model FROM held WHERE id = {self.pick(1, 2, 3)}), {a})",

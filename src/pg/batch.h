@@ -36,6 +36,7 @@ typedef enum NeuralCallKind
 	NEURAL_CALL_NONE,  /* not one of them */
 	NEURAL_CALL_TABLE, /* (regclass, record, ...) */
 	NEURAL_CALL_VALUE, /* (neural.model, record) */
+	NEURAL_CALL_ARRAY  /* (regclass, float8[]) */
 } NeuralCallKind;
 
 extern NeuralCallKind neural_call_kind(Oid function);

@@ -39,6 +39,7 @@ static const struct
 	{"neural_predict_as", NEURAL_CALL_TABLE},
 	{"neural_predict_all", NEURAL_CALL_TABLE},
 	{"neural_embed", NEURAL_CALL_TABLE},
+	{"neural_predict_array", NEURAL_CALL_ARRAY},
 	{"neural_predict_with", NEURAL_CALL_VALUE},
 	{"neural_classify_with", NEURAL_CALL_VALUE},
 	{"neural_predict_proba_with", NEURAL_CALL_VALUE},
@@ -151,6 +152,7 @@ may_fail_walker(Node *node, void *unused)
 		case T_TargetEntry:
 		case T_RelabelType:
 		case T_RowExpr:
+		case T_ArrayCoerceExpr:
 		case T_ConvertRowtypeExpr:
 		case T_BoolExpr:
 		case T_NullTest:
@@ -158,6 +160,10 @@ may_fail_walker(Node *node, void *unused)
 		case T_CaseExpr:
 		case T_CaseWhen:
 		case T_CoalesceExpr:
+			break;
+		case T_ArrayExpr:
+			if (((ArrayExpr *) node)->multidims)
+				return true;
 			break;
 		case T_FuncExpr:
 			if (!is_safe_function(((FuncExpr *) node)->funcid))

@@ -34,7 +34,8 @@ neural_batch_adopt(BatchCall *c)
 	MemoryContext old;
 	BatchModel *m;
 
-	if (found == NULL || !found->found || found->reader == NULL ||
+	if (found == NULL || !found->found ||
+		(found->reader == NULL && c->kind != NEURAL_CALL_ARRAY) ||
 		!neural_predict_is_current(found))
 		return;
 	for (int i = 0; i < c->nmodels; i++)
@@ -244,7 +245,9 @@ read_row(BatchCall *c, TupleTableSlot *row)
 
 		if (isnull)
 			return (BatchPlace){PLACE_NULL, 0};
-		if (!neural_predict_try_row(m->state, value, record))
+		if (c->kind == NEURAL_CALL_ARRAY
+				? !neural_predict_try_array(m->state, value, record)
+				: !neural_predict_try_row(m->state, value, record))
 			return place;
 	}
 	c->scan->bytes += m->record_size + m->out_size;

@@ -339,7 +339,8 @@ neural_predict_clone(const NeuralPredictState *s, MemoryContext context)
 	clone->class = s->class;
 	clone->layer = s->layer;
 	clone->layer_width = s->layer_width;
-	make_reader(clone, s->row_type, s->row_typmod);
+	if (s->reader != NULL)
+		make_reader(clone, s->row_type, s->row_typmod);
 	return clone;
 }
 
@@ -375,42 +376,30 @@ count_numbers(const nn_features *f)
 	return n;
 }
 
-void
-neural_predict_read_array(NeuralPredictState *s, Datum array)
+/* The numbers of an array, which are the columns in order. */
+static bool
+read_numbers(const nn_features *f, const Datum *values, const bool *nulls,
+			 char *record, nn_error *err)
 {
-	ArrayType *a = DatumGetArrayTypeP(array);
-	const nn_features *f = s->model->features;
-	Datum *values;
-	bool *nulls;
-	int n, expected = count_numbers(f), next = 0;
+	int next = 0;
 
-	deconstruct_array(a, FLOAT8OID, sizeof(float8), FLOAT8PASSBYVAL,
-					  TYPALIGN_DOUBLE, &values, &nulls, &n);
-	if (n != expected)
-		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("array has %d elements, but the model takes %d",
-							   n, expected),
-						errdetail("The columns of the model are: %s.",
-								  column_list(f))));
 	for (int i = 0; i < f->nread; i++)
 	{
 		const nn_column *c = &f->columns[i];
 		bool isnull = false;
-		float *vector;
 
 		for (int j = 0; j < c->length; j++)
 			isnull |= nulls[next + j];
 		if (isnull)
-			nn_set_null(c, s->record);
+			nn_set_null(c, record);
 		else if (c->class == NN_CLASS_VECTOR)
 		{
-			nn_error err;
+			float *vector = palloc(sizeof(float) * c->length);
 
-			vector = palloc(sizeof(float) * c->length);
 			for (int j = 0; j < c->length; j++)
 				vector[j] = (float) DatumGetFloat8(values[next + j]);
-			neural_check(nn_set_vector(c, s->record, vector, c->length, &err),
-						 &err);
+			if (!nn_set_vector(c, record, vector, c->length, err))
+				return false;
 			pfree(vector);
 		}
 		else
@@ -419,10 +408,51 @@ neural_predict_read_array(NeuralPredictState *s, Datum array)
 
 			if (c->class == NN_CLASS_BOOLEAN && !isnan(value))
 				value = value != 0;
-			nn_set_number(c, s->record, value);
+			nn_set_number(c, record, value);
 		}
 		next += c->length;
 	}
+	return true;
+}
+
+static int
+take_apart(Datum array, Datum **values, bool **nulls)
+{
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), FLOAT8OID, sizeof(float8),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, values, nulls, &n);
+	return n;
+}
+
+void
+neural_predict_read_array(NeuralPredictState *s, Datum array)
+{
+	const nn_features *f = s->model->features;
+	Datum *values;
+	bool *nulls;
+	nn_error err;
+	int n = take_apart(array, &values, &nulls), expected = count_numbers(f);
+
+	if (n != expected)
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("array has %d elements, but the model takes %d",
+							   n, expected),
+						errdetail("The columns of the model are: %s.",
+								  column_list(f))));
+	neural_check(read_numbers(f, values, nulls, s->record, &err), &err);
 	pfree(values);
 	pfree(nulls);
+}
+
+bool
+neural_predict_try_array(NeuralPredictState *s, Datum array, char *record)
+{
+	const nn_features *f = s->model->features;
+	Datum *values;
+	bool *nulls;
+	nn_error err;
+
+	return take_apart(array, &values, &nulls) == count_numbers(f) &&
+		   read_numbers(f, values, nulls, record, &err);
 }

@@ -126,6 +126,10 @@ extern bool neural_predict_is_model(const NeuralPredictState *s, Datum value);
 extern bool neural_predict_try_row(NeuralPredictState *s, Datum row,
 								   char *record);
 
+/* The same of an array of numbers. */
+extern bool neural_predict_try_array(NeuralPredictState *s, Datum array,
+									 char *record);
+
 /* Text of a model (UTF-8) in the encoding of the database. */
 extern char *neural_server_text(const char *utf8);
 
