@@ -37,10 +37,7 @@ extern NeuralRowReader *neural_row_reader(const nn_features *f, TupleDesc desc,
 										  bool by_position, bool learn,
 										  const char *time_zone);
 
-/* The attribute numbers (1-based, of desc) that it reads, in column order. */
-extern const AttrNumber *neural_row_reader_attributes(const NeuralRowReader *r);
-
-/* The greatest of them: how far a tuple must be deformed. */
+/* The last attribute it reads (1-based): how far a tuple must be deformed. */
 extern int neural_row_reader_last(const NeuralRowReader *r);
 
 /*

@@ -135,12 +135,6 @@ neural_records_count(const NeuralRecords *r)
 	return r->count;
 }
 
-bool
-neural_records_spilled(const NeuralRecords *r)
-{
-	return r->file != NULL;
-}
-
 Size
 neural_records_memory(const NeuralRecords *r)
 {

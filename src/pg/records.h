@@ -25,7 +25,6 @@ extern char *neural_records_add(NeuralRecords *r);
 extern void neural_records_take_back(NeuralRecords *r);
 
 extern int64 neural_records_count(const NeuralRecords *r);
-extern bool neural_records_spilled(const NeuralRecords *r);
 extern Size neural_records_memory(const NeuralRecords *r);
 
 /*

@@ -51,7 +51,6 @@ struct NeuralRowReader
 	FloatCell *floats;
 	int ncells; /* all others */
 	Cell *cells;
-	AttrNumber *attributes;
 	int last;
 	int *place; /* of attributes, in rows of fixed places; NULL: of no row */
 	int nruns;
@@ -231,7 +230,6 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	r->desc = desc;
 	r->cells = palloc0(Max(f->nread, 1) * sizeof(Cell));
 	r->floats = palloc(Max(f->nread, 1) * sizeof(FloatCell));
-	r->attributes = palloc0(Max(f->nread, 1) * sizeof(AttrNumber));
 	r->learn = learn;
 	r->time_zone = time_zone ? pg_tzset(time_zone) : session_timezone;
 	if (r->time_zone == NULL)
@@ -243,7 +241,6 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 		Cell *cell = &r->cells[r->ncells];
 
 		find_cell(cell, column, desc, by_position ? i + 1 : 0);
-		r->attributes[i] = cell->attribute;
 		r->last = Max(r->last, cell->attribute);
 		if (column->class == NN_CLASS_VECTOR)
 			longest = Max(longest, column->length);
@@ -259,12 +256,6 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	r->elements = palloc(Max(longest, 1) * sizeof(float));
 	find_places(r);
 	return r;
-}
-
-const AttrNumber *
-neural_row_reader_attributes(const NeuralRowReader *r)
-{
-	return r->attributes;
 }
 
 int
