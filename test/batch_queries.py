@@ -253,6 +253,9 @@ def settings(rng, how):
                    "parallel_setup_cost", "0", "parallel_tuple_cost", "0",
                    "min_parallel_table_scan_size", "0",
                    "max_parallel_workers_per_gather", "2"]
+    else:
+        # whose rows come first would be chance
+        chosen += ["max_parallel_workers_per_gather", "0"]
     return chosen
 
 

@@ -41,6 +41,7 @@ typedef struct Above
 	bool stops; /* may do without further rows */
 	bool exact; /* needs just as many as start says */
 	int bound;	/* rows at most, which a Sort below wants to know; 0: none */
+	int tried;	/* columns from this on may be NULL instead of an error; 0 */
 } Above;
 
 /* There is a bound, but not a constant one. */
@@ -399,7 +400,8 @@ split(Rewriting *r, Plan *p, Above above)
 	node = neural_batch_node();
 	neural_plan_copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
-	node->custom_private = list_make3_int(above.start, above.bound, may_fail);
+	node->custom_private =
+		list_make4_int(above.start, above.bound, may_fail, above.tried);
 	if (is_plain_result(p))
 	{
 		s.direct = true;
@@ -538,6 +540,7 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 {
 	Above below = above_child(p, above);
 
+	below.tried = 0;
 	switch (nodeTag(p))
 	{
 		case T_SubqueryScan:
@@ -564,7 +567,8 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 			p->righttree = rewrite(r, p->righttree, below);
 			return;
 		case T_Agg:
-			if (neural_batch_slip_under(r->stmt, (Agg *) p, r->last_id + 1))
+			if (neural_batch_slip_under(r->stmt, (Agg *) p, r->last_id + 1,
+										&below.tried))
 				r->last_id++;
 			/* fall through */
 		case T_Limit:

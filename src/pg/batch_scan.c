@@ -33,7 +33,14 @@ typedef struct BatchValue
 {
 	FuncExpr call;
 	BatchCall *batch;
+	bool tries; /* NULL where the function would have to be called */
 } BatchValue;
+
+typedef struct Asking
+{
+	BatchScan *scan;
+	bool tries;
+} Asking;
 
 static const CustomExecMethods exec_methods;
 
@@ -41,8 +48,10 @@ static const CustomExecMethods exec_methods;
 
 /* The columns of calls become calls that ask the batch. */
 static Node *
-ask_batch(Node *node, BatchScan *b)
+ask_batch(Node *node, Asking *asking)
 {
+	BatchScan *b = asking->scan;
+
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Var) && ((Var *) node)->varno == INDEX_VAR &&
@@ -55,9 +64,26 @@ ask_batch(Node *node, BatchScan *b)
 		value->call.args = NIL;
 		value->call.location = BATCH_VALUE;
 		value->batch = c;
+		value->tries = asking->tries;
 		return (Node *) value;
 	}
-	return expression_tree_mutator(node, ask_batch, b);
+	return expression_tree_mutator(node, ask_batch, asking);
+}
+
+/* The node's expressions, asking the batch; columns from tried on try only. */
+static List *
+ask_batch_all(BatchScan *b, List *expressions, int tried)
+{
+	List *asking = NIL;
+	ListCell *cell;
+
+	foreach (cell, expressions)
+	{
+		Asking a = {b, tried > 0 && foreach_current_index(cell) + 1 >= tried};
+
+		asking = lappend(asking, ask_batch(lfirst(cell), &a));
+	}
+	return asking;
 }
 
 static bool
@@ -194,12 +220,13 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		begin_call(b, &b->calls[i], list_nth(plan->custom_exprs, i));
 	find_kept_columns(b, &plan->scan.plan);
 
-	targets = (List *) ask_batch((Node *) plan->scan.plan.targetlist, b);
+	targets = ask_batch_all(b, plan->scan.plan.targetlist,
+							lfourth_int(plan->custom_private));
 	b->projection = ExecBuildProjectionInfo(
 		targets, node->ss.ps.ps_ExprContext, node->ss.ps.ps_ResultTupleSlot,
 		&node->ss.ps, slot->tts_tupleDescriptor);
-	b->qual = ExecInitQual((List *) ask_batch((Node *) plan->scan.plan.qual, b),
-						   &node->ss.ps);
+	b->qual =
+		ExecInitQual(ask_batch_all(b, plan->scan.plan.qual, 0), &node->ss.ps);
 	memset(slot->tts_isnull, true, sizeof(bool) * (b->ncalls + b->ncolumns));
 	b->full_slot = ExecInitExtraTupleSlot(
 		estate, ExecGetResultType(outerPlanState(node)), &TTSOpsMinimalTuple);
@@ -241,6 +268,9 @@ neural_batch_value(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
 						errmsg("function needs arguments")));
 	c = value->batch;
+	/* the first row's call finds the model, and nothing is before it */
+	if (value->tries && !c->known && c->place.model < 0 && c->scan->read > 1)
+		PG_RETURN_NULL();
 	if (!c->known)
 	{
 		c->asked++;

@@ -7,11 +7,17 @@
  * node's child, which is then split like any other.  They are evaluated before
  * all other arguments of a row then, so only those are moved of which nobody
  * can tell.
+ *
+ * Where rows come in the order of their groups, the first row of a group is
+ * read before the group before it is given, which an error must not prevent.
+ * There the column is NULL for a row that has not been predicted in a batch,
+ * and the aggregate calls the function for it: COALESCE(column, call).
  */
 #include "postgres.h"
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 
 #include "batch.h"
 #include "batch_walk.h"
@@ -23,6 +29,7 @@ typedef struct Slip
 	bool conditional; /* what is looked at is not evaluated for every row */
 	bool may_fail;	  /* what is evaluated before it may */
 	bool refused;
+	bool sorted; /* rows come group by group */
 } Slip;
 
 static bool collect_slipping(Node *node, Slip *s);
@@ -153,6 +160,24 @@ collect_arguments(Agg *agg, Slip *s)
 	}
 }
 
+/* What stands for a call: its column, or the call where that is NULL. */
+static Node *
+slipped(Slip *s, int at, Node *call)
+{
+	Var *column = makeVar(OUTER_VAR, at, exprType(call), exprTypmod(call),
+						  exprCollation(call), 0);
+	CoalesceExpr *either;
+
+	if (!s->sorted)
+		return (Node *) column;
+	either = makeNode(CoalesceExpr);
+	either->coalescetype = exprType(call);
+	either->coalescecollid = exprCollation(call);
+	either->args = list_make2(column, copyObject(call));
+	either->location = -1;
+	return (Node *) either;
+}
+
 static Node *
 replace_slipped(Node *node, Slip *s)
 {
@@ -166,9 +191,7 @@ replace_slipped(Node *node, Slip *s)
 		{
 			at++;
 			if (equal(lfirst(cell), node))
-				return (Node *) makeVar(OUTER_VAR, at, exprType(node),
-										exprTypmod(node), exprCollation(node),
-										0);
+				return slipped(s, at, node);
 		}
 	return expression_tree_mutator(node, replace_slipped, s);
 }
@@ -271,11 +294,26 @@ drop_columns(Agg *agg, Plan *child)
 	}
 }
 
+/*
+ * Whether one of the calls is of a model that comes with the row: such a model
+ * is found by calling the function, which may fail.
+ */
+static bool
+brings_its_model(List *calls)
+{
+	ListCell *cell;
+
+	foreach (cell, calls)
+		if (contain_var_clause(linitial(((FuncExpr *) lfirst(cell))->args)))
+			return true;
+	return false;
+}
+
 bool
-neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id)
+neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, int *tried)
 {
 	Plan *child = agg->plan.lefttree;
-	Slip s = {0};
+	Slip s = {.sorted = agg->aggstrategy == AGG_SORTED};
 	List *calls;
 	ListCell *cell;
 
@@ -283,6 +321,7 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id)
 		return false;
 	collect_arguments(agg, &s);
 	if (s.refused || s.calls == NIL ||
+		(s.sorted && brings_its_model(s.calls)) ||
 		!neural_plan_reads_ahead(stmt, child, child->qual, false))
 		return false;
 	calls =
@@ -295,6 +334,8 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id)
 	if (calls == NIL)
 		return false;
 	s.columns = list_length(child->targetlist);
+	if (s.sorted)
+		*tried = s.columns + 1;
 	agg->plan.targetlist =
 		(List *) replace_arguments((Node *) agg->plan.targetlist, &s);
 	agg->plan.qual = (List *) replace_arguments((Node *) agg->plan.qual, &s);
