@@ -47,6 +47,18 @@ SELECT neural.import_model('m', '\x00');
 SELECT neural.grant_predict('m', 'neural_nobody');
 SELECT neural.create_function('m', 'f');
 
+-- a training needs the columns that it names, and no others
+RESET ROLE;
+CREATE TABLE partly (id int, x real, secret real, side text);
+INSERT INTO partly SELECT id, x, 1, side FROM marks;
+GRANT SELECT (x, side) ON partly TO neural_reader;
+SET ROLE neural_reader;
+SELECT rows FROM neural.train('pg_temp.partial', 'SELECT x, side FROM private.partly', target => 'side', layers => 'dense(4) tanh', epochs => 1);
+SELECT rows FROM neural.train('pg_temp.partial', 'SELECT x, side, secret FROM private.partly', target => 'side', layers => 'dense(4) tanh', epochs => 1);
+SELECT rows FROM neural.train('pg_temp.partial', 'private.partly', target => 'side', layers => 'dense(4) tanh', epochs => 1);
+
+DROP TABLE pg_temp.partial;
+
 -- nothing granted
 SET ROLE neural_nobody;
 SELECT neural.classify('m', marks) FROM marks WHERE id = 3;

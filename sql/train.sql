@@ -96,6 +96,40 @@ ALTER TABLE parts DROP COLUMN y;
 UPDATE parts SET z = x;
 SELECT rows, task FROM neural.train('v', 'parts', target => 'x', epochs => 1, options => '{"activate": "always"}');
 
+-- rows of a table come as they are stored: the same as through a projection
+CREATE TABLE stored (a real, z float8, unused text, b int, c float8, late bool, label text);
+INSERT INTO stored
+    SELECT i % 11 / 2.0, i, CASE WHEN i % 5 > 0 THEN 'u' END, CASE WHEN i % 7 > 0 THEN i % 13 END,
+           CASE WHEN i % 31 = 0 THEN 'NaN'::float8 ELSE i % 17 END, i % 3 = 0, CASE WHEN i % 9 > 0 THEN 'l' || i % 2 END
+      FROM generate_series(1, 400) i;
+UPDATE stored SET a = 'NaN', unused = 'u' WHERE z IN (22, 44);
+CREATE TABLE fixed AS SELECT a, late, c, z::real AS z FROM stored;
+CREATE FUNCTION same_model(columns text, source text, target text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+    models text[];
+BEGIN
+    FOR i IN 1 .. 2 LOOP
+        PERFORM neural.train('as_stored', format(CASE i WHEN 1 THEN 'SELECT %s FROM %s' ELSE 'SELECT * FROM (SELECT %s FROM %s OFFSET 0) s' END, columns, source),
+            target => target, layers => 'dense(4) relu', epochs => 2, seed => 1);
+        models := models || (SELECT string_agg(r::text, ' ') FROM (SELECT w FROM neural.weights('as_stored') w UNION ALL SELECT f FROM neural.features('as_stored') f) r);
+        DROP TABLE as_stored;
+    END LOOP;
+    RETURN models[1] = models[2];
+END $$;
+SET client_min_messages = warning;
+SELECT same_model('b AS one, c, a AS two, label', 'stored', 'label');
+SELECT same_model('label, late, a', 'stored WHERE b > 3', 'late');
+SELECT same_model('a, a AS again, b, c, z', 'stored', 'z');
+SELECT same_model('late, c, a', 'fixed', 'late');
+SELECT same_model('z, c, a', 'fixed', 'z');
+ALTER TABLE fixed ADD added int DEFAULT 3;
+UPDATE fixed SET added = z WHERE z > 100;
+SELECT same_model('z, c, added', 'fixed', 'z');
+ALTER TABLE fixed DROP late;
+SELECT same_model('z, c, added', 'fixed', 'z');
+RESET client_min_messages;
+SELECT rows FROM neural.train('v', 'SELECT a, c, z FROM fixed', target => 'z', epochs => 1, options => '{"activate": "always"}');
+
 -- rows that do not fit in memory come from files, and learn as well
 SET neural.max_memory = '8MB';
 SELECT rows, value > 0.9 AS good

@@ -56,10 +56,14 @@ extern int neural_cell_length(Oid type, Datum value);
 /*
  * The same from a row that is not taken apart; false, and nothing has been
  * done, unless all that is read lies at fixed places (no NULLs, no column of
- * varying length before).  Does not count NaNs.
+ * varying length before).  Counts NaNs when it learns.
  */
 extern bool neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row,
 								  char *record);
+
+/* One attribute (from 0) of such a row, read by the reader or not. */
+extern bool neural_row_fixed_value(const NeuralRowReader *r,
+								   HeapTupleHeader row, int at, Datum *value);
 
 /*
  * neural_row_read where nothing may be thrown: false when a cell cannot be

@@ -38,6 +38,14 @@
 #define neural_name_list(text) stringToQualifiedNameList(text)
 #endif
 
+#if PG_VERSION_NUM >= 180000
+#define neural_executor_run(query, direction, count)                           \
+	ExecutorRun((query), (direction), (count))
+#else
+#define neural_executor_run(query, direction, count)                           \
+	ExecutorRun((query), (direction), (count), true)
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define neural_lxid() (MyProc->vxid.lxid)
 #else

@@ -34,6 +34,7 @@ typedef struct Evaluation
 {
 	NeuralLoadedModel *loaded;
 	const nn_model *model;
+	NeuralScan *scan;
 	NeuralRowReader *reader;
 	int nfeatures;
 	EvaluateTarget *targets;
@@ -185,7 +186,7 @@ make_room(Evaluation *e)
 }
 
 static void
-evaluate_row(void *arg, const Datum *values, const bool *nulls)
+evaluate_row(void *arg, TupleTableSlot *row)
 {
 	Evaluation *e = arg;
 	const nn_model *m = e->model;
@@ -195,11 +196,14 @@ evaluate_row(void *arg, const Datum *values, const bool *nulls)
 
 	make_room(e);
 	y = e->y + e->rows * e->y_width;
+	slot_getsomeattrs(row, e->scan->last);
 	old = MemoryContextSwitchTo(e->row_context);
 	for (int i = 0; i < m->ntargets; i++)
 	{
-		y[i] = target_value(&e->targets[i], &m->targets[i],
-							values[e->nfeatures + i], nulls[e->nfeatures + i]);
+		int at = e->scan->at[e->nfeatures + i];
+
+		y[i] = target_value(&e->targets[i], &m->targets[i], row->tts_values[at],
+							row->tts_isnull[at]);
 		missing |= isnan(y[i]);
 		unknown |= e->targets[i].classes != NULL && y[i] == UNKNOWN_CLASS;
 	}
@@ -209,7 +213,7 @@ evaluate_row(void *arg, const Datum *values, const bool *nulls)
 		e->unknown++;
 	else
 	{
-		neural_row_read(e->reader, values, nulls,
+		neural_row_read(e->reader, row->tts_values, row->tts_isnull,
 						e->records + e->filled * m->features->record_size);
 		e->filled++;
 		e->rows++;
@@ -221,27 +225,21 @@ evaluate_row(void *arg, const Datum *values, const bool *nulls)
 
 /* The columns to read: the features, in the model's order, and the targets. */
 static List *
-choose_columns(const NeuralSource *source, const nn_model *m, TupleDesc *desc)
+choose_columns(const NeuralSource *source, const nn_model *m)
 {
 	List *columns = NIL;
-	ListCell *cell;
-	int i = 1;
 
 	for (int f = 0; f < m->features->nread + m->ntargets; f++)
 	{
 		const char *name = neural_server_text(
-			f < m->features->nread
-				? m->features->columns[f].name
-				: m->targets[f - m->features->nread].name);
+			f < m->features->nread ? m->features->columns[f].name
+								   : m->targets[f - m->features->nread].name);
 		int number = neural_source_column(source, name);
 
 		if (number == 0)
 			neural_source_no_column(source, name);
 		columns = lappend_int(columns, number);
 	}
-	*desc = CreateTemplateTupleDesc(list_length(columns));
-	foreach (cell, columns)
-		TupleDescCopyEntry(*desc, i++, source->desc, lfirst_int(cell));
 	return columns;
 }
 
@@ -251,13 +249,16 @@ run_evaluation(Evaluation *e, const char *data, nn_arena *arena)
 	const nn_model *m = e->model;
 	NeuralSource *source = neural_source_open(data);
 	TupleDesc desc;
-	List *columns = choose_columns(source, m, &desc);
 
+	e->scan = neural_scan_begin(source, choose_columns(source, m));
+	desc = e->scan->desc;
 	e->nfeatures = m->features->nread;
 	e->targets = palloc0(sizeof(EvaluateTarget) * m->ntargets);
 	for (int i = 0; i < m->ntargets; i++)
-		open_target(&e->targets[i], &m->targets[i],
-					TupleDescAttr(desc, e->nfeatures + i)->atttypid, arena);
+		open_target(
+			&e->targets[i], &m->targets[i],
+			TupleDescAttr(desc, e->scan->at[e->nfeatures + i])->atttypid,
+			arena);
 	e->y_width = m->ntargets;
 	e->reader =
 		neural_row_reader(m->features, desc, false, false, m->time_zone);
@@ -265,7 +266,7 @@ run_evaluation(Evaluation *e, const char *data, nn_arena *arena)
 	e->records = palloc0(m->features->record_size * e->batch_rows);
 	e->row_context = AllocSetContextCreate(
 		CurrentMemoryContext, "neural evaluate rows", ALLOCSET_DEFAULT_SIZES);
-	neural_source_run(source, columns, evaluate_row, e);
+	neural_scan_run(e->scan, evaluate_row, e);
 	predict_batch(e);
 }
 

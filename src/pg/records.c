@@ -4,10 +4,14 @@
  */
 #include "records.h"
 
+#include "nodes/pg_list.h"
 #include "storage/buffile.h"
 #include "utils/memutils.h"
 
 #define BLOCK_BYTES (1024 * 1024)
+
+/* Blocks that are allocated together, at most. */
+#define CHUNK_BLOCKS 32
 
 struct NeuralRecords
 {
@@ -17,9 +21,12 @@ struct NeuralRecords
 	Size limit;
 	int64 count;
 
-	/* in memory */
+	/* in memory: allocated in ever larger chunks */
 	int nblocks, room;
 	char **blocks;
+	List *chunks;
+	int chunk_left; /* blocks of the last one that are free, */
+	char *chunk_at; /* from here */
 
 	/* in a file: the last block, not yet written, is in tail */
 	BufFile *file;
@@ -34,10 +41,9 @@ block_bytes(const NeuralRecords *r)
 }
 
 static char *
-new_block(NeuralRecords *r)
+new_blocks(NeuralRecords *r, int n)
 {
-	return MemoryContextAllocExtended(r->context, block_bytes(r),
-									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	return neural_alloc_large(r->context, n * block_bytes(r));
 }
 
 NeuralRecords *
@@ -69,15 +75,26 @@ spill(NeuralRecords *r)
 
 	r->file = BufFileCreateTemp(false);
 	for (int i = 0; i < r->nblocks; i++)
-	{
 		write_block(r, r->blocks[i]);
-		pfree(r->blocks[i]);
-	}
+	list_free_deep(r->chunks);
+	r->chunks = NIL;
 	if (r->blocks != NULL)
 		pfree(r->blocks);
 	r->blocks = NULL;
-	r->tail = new_block(r);
-	r->buffer = new_block(r);
+	r->tail = new_blocks(r, 1);
+	r->buffer = new_blocks(r, 1);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+add_chunk(NeuralRecords *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	int64 fit = r->limit / block_bytes(r) - r->nblocks;
+
+	r->chunk_left = (int) Max(Min(Min(r->nblocks, CHUNK_BLOCKS), fit), 1);
+	r->chunk_at = new_blocks(r, r->chunk_left);
+	r->chunks = lappend(r->chunks, r->chunk_at);
 	MemoryContextSwitchTo(old);
 }
 
@@ -92,13 +109,18 @@ add_block(NeuralRecords *r)
 				? MemoryContextAlloc(r->context, r->room * sizeof(char *))
 				: repalloc(r->blocks, r->room * sizeof(char *));
 	}
-	r->blocks[r->nblocks] = new_block(r);
+	if (r->chunk_left == 0)
+		add_chunk(r);
+	r->blocks[r->nblocks] = r->chunk_at;
+	r->chunk_at += block_bytes(r);
+	r->chunk_left--;
 }
 
 char *
 neural_records_add(NeuralRecords *r)
 {
 	int at = (int) (r->count % r->block_rows);
+	char *record;
 
 	if (at == 0 && r->count == (int64) r->nblocks * r->block_rows)
 	{
@@ -106,17 +128,16 @@ neural_records_add(NeuralRecords *r)
 			r->nblocks > 0)
 			spill(r);
 		else if (r->file != NULL)
-		{
 			write_block(r, r->tail);
-			memset(r->tail, 0, block_bytes(r));
-		}
 		if (r->file == NULL)
 			add_block(r);
 		r->nblocks++;
 	}
 	r->count++;
-	return (r->file ? r->tail : r->blocks[r->nblocks - 1]) +
-		   at * r->record_size;
+	record =
+		(r->file ? r->tail : r->blocks[r->nblocks - 1]) + at * r->record_size;
+	/* now, as it is about to be written anyway */
+	return memset(record, 0, r->record_size);
 }
 
 /* Its block stays, for the next. */
@@ -124,9 +145,6 @@ void
 neural_records_take_back(NeuralRecords *r)
 {
 	r->count--;
-	memset((r->file ? r->tail : r->blocks[r->nblocks - 1]) +
-			   (r->count % r->block_rows) * r->record_size,
-		   0, r->record_size);
 }
 
 int64
@@ -138,7 +156,7 @@ neural_records_count(const NeuralRecords *r)
 Size
 neural_records_memory(const NeuralRecords *r)
 {
-	return block_bytes(r) * (r->file ? 2 : r->nblocks);
+	return block_bytes(r) * (r->file ? 2 : r->nblocks + r->chunk_left);
 }
 
 int

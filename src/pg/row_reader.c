@@ -52,7 +52,9 @@ struct NeuralRowReader
 	int ncells; /* all others */
 	Cell *cells;
 	int last;
-	int *place; /* of attributes, in rows of fixed places; NULL: of no row */
+	int nplaces; /* the first attributes, as far as they have fixed places */
+	int *place;	 /* in rows without NULLs */
+	bool fixed;	 /* all that is read has such a place */
 	int nruns;
 	FloatRun *runs; /* of the floats; likewise */
 	TupleDesc desc;
@@ -185,30 +187,32 @@ cell_may_throw(const Cell *cell)
 			cell->output.fn_oid >= FirstNormalObjectId);
 }
 
-/*
- * Where the attributes up to the last that is read lie in every row without
- * NULLs, if all of them are of fixed length.
- */
+/* Where attributes lie in every row without NULLs. */
 static void
 find_places(NeuralRowReader *r)
 {
-	int *place = palloc(Max(r->last, 1) * sizeof(int));
 	int at = 0;
 
-	for (int i = 0; i < r->last; i++)
+	r->place = palloc(Max(r->desc->natts, 1) * sizeof(int));
+	for (; r->nplaces < r->desc->natts; r->nplaces++)
 	{
-		Form_pg_attribute a = TupleDescAttr(r->desc, i);
+		Form_pg_attribute a = TupleDescAttr(r->desc, r->nplaces);
 
 		if (a->attlen <= 0)
-			return;
-		place[i] = at = att_align_nominal(at, a->attalign);
+			break;
+		r->place[r->nplaces] = at = att_align_nominal(at, a->attalign);
 		at += a->attlen;
 	}
-	r->place = place;
+	r->fixed = r->last <= r->nplaces;
+}
+
+static void
+find_runs(NeuralRowReader *r)
+{
 	r->runs = palloc(Max(r->nfloats, 1) * sizeof(FloatRun));
-	for (int i = 0; i < r->nfloats; i++)
+	for (int i = 0; i < r->nfloats && r->fixed; i++)
 	{
-		size_t from = place[r->floats[i].at], to = r->floats[i].offset;
+		size_t from = r->place[r->floats[i].at], to = r->floats[i].offset;
 		FloatRun *run = &r->runs[r->nruns - 1];
 
 		if (r->nruns > 0 && run->from + run->bytes == from &&
@@ -255,6 +259,7 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	}
 	r->elements = palloc(Max(longest, 1) * sizeof(float));
 	find_places(r);
+	find_runs(r);
 	return r;
 }
 
@@ -394,37 +399,64 @@ neural_row_try(NeuralRowReader *r, const Datum *values, const bool *nulls,
 	return read_row(r, values, nulls, record, &err);
 }
 
+static void
+count_nans(NeuralRowReader *r, const float *x, size_t n)
+{
+	int nans = 0;
+
+	for (size_t i = 0; i < n; i++)
+		nans += x[i] != x[i];
+	r->nans += nans;
+}
+
 bool
 neural_row_read_fixed(NeuralRowReader *r, HeapTupleHeader row, char *record)
 {
 	const char *data = (const char *) row + row->t_hoff;
 	nn_error err;
 
-	if (r->place == NULL || (row->t_infomask & HEAP_HASNULL) != 0 ||
+	if (!r->fixed || (row->t_infomask & HEAP_HASNULL) != 0 ||
 		HeapTupleHeaderGetNatts(row) < r->last)
 		return false;
 	for (int i = 0; i < r->nruns; i++)
+	{
 		memcpy(record + r->runs[i].to, data + r->runs[i].from,
 			   r->runs[i].bytes);
+		if (r->learn)
+			count_nans(r, (const float *) (record + r->runs[i].to),
+					   r->runs[i].bytes / sizeof(float));
+	}
 	for (int i = 0; i < r->ncells; i++)
 	{
 		Cell *cell = &r->cells[i];
 		int at = cell->attribute - 1;
 
-		neural_check(read_cell(r, cell,
-							   fetchatt(TupleDescAttr(r->desc, at),
-										data + r->place[at]),
-							   record, &err),
-					 &err);
+		neural_check(
+			read_cell(r, cell,
+					  fetchatt(TupleDescAttr(r->desc, at), data + r->place[at]),
+					  record, &err),
+			&err);
 	}
 	nn_features_derive(r->features, record);
 	return true;
 }
 
 bool
+neural_row_fixed_value(const NeuralRowReader *r, HeapTupleHeader row, int at,
+					   Datum *value)
+{
+	if (at >= r->nplaces || (row->t_infomask & HEAP_HASNULL) != 0 ||
+		HeapTupleHeaderGetNatts(row) <= at)
+		return false;
+	*value = fetchatt(TupleDescAttr(r->desc, at),
+					  (const char *) row + row->t_hoff + r->place[at]);
+	return true;
+}
+
+bool
 neural_row_is_plain(const NeuralRowReader *r)
 {
-	if (r->place == NULL)
+	if (!r->fixed)
 		return false;
 	for (int i = 0; i < r->ncells; i++)
 		if (r->cells[i].column->class == NN_CLASS_TEXT ||

@@ -5,9 +5,8 @@
  *
  * A relation is looked up and locked with the caller's rights and read by a
  * quoted name; anything else must be exactly one SELECT without INTO, FOR
- * UPDATE or data-modifying WITH, and runs read-only.  Reading goes through the
- * executor, so privileges, row security and views hold, and its result goes
- * into our own DestReceiver (measured: several times faster than a cursor).
+ * UPDATE or data-modifying WITH.  Reading goes through the executor, so
+ * privileges, row security and views hold.
  */
 #ifndef NEURAL_SOURCE_H
 #define NEURAL_SOURCE_H
@@ -15,8 +14,10 @@
 #include "neural.h"
 
 #include "access/tupdesc.h"
+#include "executor/tuptable.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
+#include "nodes/plannodes.h"
 #include "utils/tuplestore.h"
 
 typedef struct NeuralSource
@@ -42,14 +43,32 @@ extern int neural_source_column(const NeuralSource *s, const char *name);
 extern void neural_source_no_column(const NeuralSource *s, const char *name)
 	pg_attribute_noreturn();
 
+/* ERRCODE_READ_ONLY_SQL_TRANSACTION if it locks or changes rows, in a
+ * subquery or a rewritten view perhaps. */
+extern void neural_source_check_query(Node *query);
+
 /*
- * Run SELECT of these columns (a list of 1-based numbers; each row comes with
- * exactly them, in this order), calling row() for each.
+ * Some columns of the source (a list of 1-based numbers), planned
+ * (source_scan.c).  Rows come as the executor has them: they may have further
+ * columns, and others' order.  desc is theirs, with the source's names for the
+ * wanted columns; at[i] is the number of the i-th, from 0.
  */
-typedef void (*NeuralRowCallback)(void *arg, const Datum *values,
-								  const bool *nulls);
-extern void neural_source_run(const NeuralSource *s, List *columns,
-							  NeuralRowCallback row, void *arg);
+typedef struct NeuralScan
+{
+	const NeuralSource *source;
+	const char *sql;
+	PlannedStmt *plan; /* NULL: of rows held already */
+	TupleDesc desc;
+	int *at;
+	int last; /* of the wanted, 1-based: how far a row must be taken apart */
+} NeuralScan;
+
+extern NeuralScan *neural_scan_begin(const NeuralSource *s, List *columns);
+
+/* Calls row() for each row, in memory that lives as long as the call. */
+typedef void (*NeuralRowCallback)(void *arg, TupleTableSlot *row);
+extern void neural_scan_run(const NeuralScan *scan, NeuralRowCallback row,
+							void *arg);
 
 /*
  * The elements of an array column, by the first row that has any; 0 where none

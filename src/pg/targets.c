@@ -99,6 +99,7 @@ open_target(NeuralTraining *t, NeuralTarget *target, const char *name)
 	if (target->by_label)
 	{
 		neural_label_reader(&target->label, target->type);
+		target->memo.by_value = get_typbyval(target->type);
 		target->dictionary = nn_dictionary_create(t->arena, &err);
 		neural_check(target->dictionary, &err);
 	}
@@ -127,12 +128,35 @@ neural_targets_open(NeuralTraining *t)
 	}
 }
 
+/* The label's number in the target's dictionary. */
+static int32
+read_label(NeuralTarget *target, Datum value)
+{
+	NeuralLabelMemo *memo = &target->memo;
+	int at = (int) (value % NEURAL_MEMO_LABELS), len;
+	const char *s;
+	int32 number;
+	nn_error err;
+
+	if (memo->by_value && memo->number[at] > 0 && memo->value[at] == value)
+		return memo->number[at] - 1;
+	s = neural_label_text(&target->label, value, &len);
+	number = nn_dictionary_add(target->dictionary, s, len, &err);
+	neural_check(number >= NN_TEXT_UNKNOWN, &err);
+	if (number < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("target \"%s\" has too many classes", target->name)));
+	memo->value[at] = value;
+	memo->number[at] = number + 1;
+	return number;
+}
+
 bool
 neural_targets_read(NeuralTraining *t, const Datum *values, const bool *nulls,
 					char *record)
 {
 	double *extra = neural_extra(t, record);
-	nn_error err;
 
 	for (int i = 0; i < t->ntargets; i++)
 	{
@@ -140,19 +164,7 @@ neural_targets_read(NeuralTraining *t, const Datum *values, const bool *nulls,
 		Datum value = values[target->at];
 
 		if (target->by_label)
-		{
-			int len;
-			const char *s = neural_label_text(&target->label, value, &len);
-			int32_t number =
-				nn_dictionary_add(target->dictionary, s, len, &err);
-
-			neural_check(number >= NN_TEXT_UNKNOWN, &err);
-			if (number < 0)
-				ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-								errmsg("target \"%s\" has too many classes",
-									   target->name)));
-			extra[i] = number;
-		}
+			extra[i] = read_label(target, value);
 		else
 		{
 			extra[i] = neural_cell_number(target->type, value, false);

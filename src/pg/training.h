@@ -33,6 +33,16 @@
 /* Fewer rows say nothing. */
 #define NEURAL_MIN_ROWS 10
 
+/* Labels met lately, of a type whose values are their own keys. */
+#define NEURAL_MEMO_LABELS 16
+
+typedef struct NeuralLabelMemo
+{
+	bool by_value;
+	Datum value[NEURAL_MEMO_LABELS];
+	int32 number[NEURAL_MEMO_LABELS]; /* in the dictionary, plus 1; 0: none */
+} NeuralLabelMemo;
+
 typedef struct NeuralTarget
 {
 	const char *name;
@@ -42,8 +52,9 @@ typedef struct NeuralTarget
 	bool by_label; /* classes are told apart by text, not by number */
 	NeuralLabelReader label;
 	nn_dictionary *dictionary; /* by_label */
-	int *code;				   /* dictionary's number -> class */
-	double first;			   /* number of class 0, when not by_label */
+	NeuralLabelMemo memo;
+	int *code;	  /* dictionary's number -> class */
+	double first; /* number of class 0, when not by_label */
 	int64 nulls, infinite;
 } NeuralTarget;
 
@@ -97,7 +108,12 @@ typedef struct NeuralTraining
 	/* read */
 	nn_features *features;
 	NeuralRowReader *reader;
-	List *columns; /* of the source, in the order they are read */
+	List *columns; /* of the source that are read */
+	NeuralScan *scan;
+	int nextras; /* columns of its rows that are targets, weight, split */
+	int *extras;
+	Datum *values; /* of such columns, in a row that is not taken apart */
+	bool *nulls;
 	int ntargets;
 	NeuralTarget *targets;
 	int weight_column, weight_at;
@@ -156,7 +172,7 @@ typedef struct NeuralTraining
 } NeuralTraining;
 
 /* Bytes of the outputs of a row when it is judged: raw, and as probabilities. */
-#define NEURAL_JUDGED_BYTES(outputs) \
+#define NEURAL_JUDGED_BYTES(outputs)                                           \
 	((Size) (outputs) * (sizeof(nn_real) + sizeof(double)))
 
 /* Slots of the caller's own in a record. */

@@ -358,7 +358,6 @@ open_weight(NeuralTraining *t)
 {
 	const char *name = t->options->sample_weight;
 
-	t->weight_at = -1;
 	if (name == NULL)
 		return;
 	t->weight_column = neural_source_column(t->source, name);
@@ -404,14 +403,41 @@ check_texts(const NeuralTraining *t)
 					 "neural.max_memory.")));
 }
 
+/*
+ * What is wanted of a row beside its features, without taking it apart: false
+ * when it has no fixed places.
+ */
+static bool
+read_fixed_extras(NeuralTraining *t, HeapTupleHeader row)
+{
+	for (int i = 0; i < t->nextras; i++)
+		if (!neural_row_fixed_value(t->reader, row, t->extras[i],
+									&t->values[t->extras[i]]))
+			return false;
+	return true;
+}
+
 /* A NeuralRowCallback. */
 static void
-read_row(void *arg, const Datum *values, const bool *nulls)
+read_row(void *arg, TupleTableSlot *row)
 {
 	NeuralTraining *t = arg;
+	HeapTupleHeader stored = NULL;
+	const Datum *values = t->values;
+	const bool *nulls = t->nulls;
 	char *record;
 	double *extra;
 
+	if (TTS_IS_BUFFERTUPLE(row))
+		stored = ExecFetchSlotHeapTuple(row, false, NULL)->t_data;
+	if (stored != NULL && !read_fixed_extras(t, stored))
+		stored = NULL;
+	if (stored == NULL)
+	{
+		slot_getsomeattrs(row, t->scan->last);
+		values = row->tts_values;
+		nulls = row->tts_isnull;
+	}
 	for (int i = 0; i < t->ntargets; i++)
 		if (nulls[t->targets[i].at])
 		{
@@ -426,7 +452,11 @@ read_row(void *arg, const Datum *values, const bool *nulls)
 		t->skipped++;
 		return;
 	}
-	neural_row_read(t->reader, values, nulls, record);
+	if (stored == NULL || !neural_row_read_fixed(t->reader, stored, record))
+	{
+		slot_getsomeattrs(row, t->scan->last);
+		neural_row_read(t->reader, row->tts_values, row->tts_isnull, record);
+	}
 	if (neural_records_count(t->records) % TEXT_CHECK_ROWS == 0)
 		check_texts(t);
 	extra[NEURAL_WEIGHT_SLOT(t)] =
@@ -454,16 +484,36 @@ choose_time_zone(const NeuralTraining *t)
 	return NULL;
 }
 
-static TupleDesc
-row_desc(const NeuralTraining *t)
+/* A column that is wanted beside the features: where it is in a row. */
+static int
+extra_at(NeuralTraining *t, int place)
 {
-	TupleDesc desc = CreateTemplateTupleDesc(list_length(t->columns));
-	ListCell *lc;
+	int at = t->scan->at[place];
 
-	foreach (lc, t->columns)
-		TupleDescCopyEntry(desc, foreach_current_index(lc) + 1, t->source->desc,
-						   lfirst_int(lc));
-	return desc;
+	t->extras[t->nextras++] = at;
+	return at;
+}
+
+static void
+open_scan(NeuralTraining *t)
+{
+	int targets[NN_MAX_TARGETS], weight = 0, split = 0;
+
+	for (int i = 0; i < t->ntargets; i++)
+		targets[i] = read_column(t, t->targets[i].column);
+	if (t->weight_column > 0)
+		weight = read_column(t, t->weight_column);
+	if (t->split.column > 0)
+		split = read_column(t, t->split.column);
+	t->scan = neural_scan_begin(t->source, t->columns);
+	t->values = palloc0(t->scan->desc->natts * sizeof(Datum));
+	t->nulls = palloc0(t->scan->desc->natts * sizeof(bool));
+	t->extras = palloc((t->ntargets + 2) * sizeof(int));
+	for (int i = 0; i < t->ntargets; i++)
+		t->targets[i].at = extra_at(t, targets[i]);
+	t->weight_at = t->weight_column > 0 ? extra_at(t, weight) : -1;
+	if (t->split.column > 0)
+		t->split.at = extra_at(t, split);
 }
 
 static void
@@ -521,23 +571,17 @@ neural_training_read(NeuralTraining *t)
 	neural_targets_open(t);
 	neural_split_open(t);
 	choose_features(t);
-	for (int i = 0; i < t->ntargets; i++)
-		t->targets[i].at = read_column(t, t->targets[i].column);
-	if (t->weight_column > 0)
-		t->weight_at = read_column(t, t->weight_column);
-	if (t->split.column > 0)
-		t->split.at = read_column(t, t->split.column);
-
+	open_scan(t);
 	neural_check(nn_features_layout(t->features,
 									NEURAL_EXTRA_SLOTS(t) * sizeof(double),
 									&t->extra_at, &err),
 				 &err);
 	t->time_zone = choose_time_zone(t);
-	t->reader =
-		neural_row_reader(t->features, row_desc(t), false, true, t->time_zone);
+	t->reader = neural_row_reader(t->features, t->scan->desc, false, true,
+								  t->time_zone);
 	t->records = neural_records_create(t->features->record_size, 0,
 									   (Size) neural_max_memory * 1024 / 3);
-	neural_source_run(t->source, t->columns, read_row, t);
+	neural_scan_run(t->scan, read_row, t);
 	check_rows(t);
 	neural_targets_decide(t);
 	neural_split_decide(t);
