@@ -140,6 +140,24 @@ COMMIT;
 FETCH 2 FROM held;
 CLOSE held;
 
+-- a group is given before an error of the next
+BEGIN;
+SET LOCAL neural.batch_cursors = on;
+SET LOCAL enable_hashagg = off;
+EXPLAIN (COSTS OFF) SELECT id, sum(neural.predict('vectors', p)) FROM points p WHERE id > 247 GROUP BY id;
+DECLARE grouped CURSOR FOR SELECT id, sum(neural.predict('vectors', p)) IS NOT NULL FROM points p WHERE id > 247 GROUP BY id;
+FETCH 2 FROM grouped;
+FETCH 1 FROM grouped;
+ROLLBACK;
+BEGIN;
+SET LOCAL neural.batch_cursors = on;
+SET LOCAL enable_hashagg = off;
+EXPLAIN (COSTS OFF) SELECT 1000 / id, sum(neural.predict('vectors', p)) FROM (SELECT * FROM points WHERE 1 / id = 0 OFFSET 0) p GROUP BY 1 LIMIT 3;
+DECLARE grouped CURSOR FOR SELECT 1000 / id, sum(neural.predict('vectors', p)) IS NOT NULL FROM (SELECT * FROM points WHERE 1 / id = 0 OFFSET 0) p WHERE id IN (250, 251) GROUP BY 1 LIMIT 3;
+FETCH 1 FROM grouped;
+FETCH 1 FROM grouped;
+ROLLBACK;
+
 -- what has effects is not read ahead of
 CREATE SEQUENCE counter;
 CREATE FUNCTION noisy(int) RETURNS bool LANGUAGE sql VOLATILE AS 'SELECT nextval(''counter'') > 0';

@@ -568,7 +568,7 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 			return;
 		case T_Agg:
 			if (neural_batch_slip_under(r->stmt, (Agg *) p, r->last_id + 1,
-										&below.tried))
+										below.stops, &below.tried))
 				r->last_id++;
 			/* fall through */
 		case T_Limit:

@@ -309,8 +309,17 @@ brings_its_model(List *calls)
 	return false;
 }
 
+/* Whether the node, with calls as further columns, will be split. */
+static bool
+will_be_split(PlannedStmt *stmt, Plan *p, bool stops)
+{
+	return !neural_plan_gives_one_row(p) &&
+		   neural_plan_reads_ahead(stmt, p, p->qual, stops);
+}
+
 bool
-neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, int *tried)
+neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, bool stops,
+						int *tried)
 {
 	Plan *child = agg->plan.lefttree;
 	Slip s = {.sorted = agg->aggstrategy == AGG_SORTED};
@@ -320,9 +329,7 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, int *tried)
 	if (agg->chain != NIL || agg->groupingSets != NIL)
 		return false;
 	collect_arguments(agg, &s);
-	if (s.refused || s.calls == NIL ||
-		(s.sorted && brings_its_model(s.calls)) ||
-		!neural_plan_reads_ahead(stmt, child, child->qual, false))
+	if (s.refused || s.calls == NIL || (s.sorted && brings_its_model(s.calls)))
 		return false;
 	calls =
 		neural_plan_is_splittable(child) ? calls_of_child(s.calls, child) : NIL;
@@ -331,7 +338,7 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, int *tried)
 		child = pass_on(child, id);
 		calls = calls_of_child(s.calls, child);
 	}
-	if (calls == NIL)
+	if (calls == NIL || !will_be_split(stmt, child, stops))
 		return false;
 	s.columns = list_length(child->targetlist);
 	if (s.sorted)

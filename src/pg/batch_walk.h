@@ -32,11 +32,12 @@ extern void neural_plan_copy_estimates(Plan *to, const Plan *from);
 
 /*
  * Make the calls in an aggregate's arguments columns of its child (batch_slip.c).
- * True when a new child was needed, which has this plan_node_id.  Columns from
- * *tried on, if that is set, are to be NULL rather than call the function.
+ * True when a new child was needed, which has this plan_node_id.  stops: the
+ * aggregate may do without further rows.  Columns from *tried on, if that is
+ * set, are to be NULL rather than call the function.
  */
 extern bool neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id,
-									int *tried);
+									bool stops, int *tried);
 
 /* Whether it is known to give one row at most. */
 extern bool neural_plan_gives_one_row(Plan *p);
