@@ -342,15 +342,29 @@ own_expressions_are_quiet(Plan *p, Ahead *a)
 }
 
 /*
+ * Whether the node has read all that is below it before it gives a first row;
+ * what fails there does so whether or not a second row is read.
+ */
+static bool
+reads_all_at_first(Plan *p)
+{
+	return IsA(p, Sort) ||
+		   (IsA(p, Agg) && (((Agg *) p)->aggstrategy == AGG_HASHED ||
+							((Agg *) p)->aggstrategy == AGG_PLAIN));
+}
+
+/*
  * Has no effects (and cannot fail).  A node that has been split is quiet when
  * the one below it is, and its expressions are.
  */
 static bool
 plan_is_quiet(Plan *p, List *quals, Ahead *a)
 {
+	Ahead below = *a;
 	ListCell *cell;
 
 	check_stack_depth();
+	below.must_not_fail &= !reads_all_at_first(p);
 	if (neural_is_batch_node(p))
 	{
 		if (a->must_not_fail)
@@ -365,7 +379,7 @@ plan_is_quiet(Plan *p, List *quals, Ahead *a)
 	{
 		Plan *child = lfirst(cell);
 
-		if (!plan_is_quiet(child, child->qual, a))
+		if (!plan_is_quiet(child, child->qual, &below))
 			return false;
 	}
 	return true;
