@@ -15,6 +15,7 @@ SELECT neural.train('plain', 'points', target => 'z', features => '{x,y}', layer
        neural.train('kinds', 'points', target => 'kind', features => '{x,y,g}', layers => 'dense(4) tanh', epochs => 2, seed => 2) IS NOT NULL,
        neural.train('vectors', 'SELECT * FROM points WHERE id <> 250', target => 'z', features => '{v}', layers => 'dense(4) tanh', epochs => 2, seed => 3) IS NOT NULL;
 SELECT neural.create_function('plain', 'plain');
+CREATE DOMAIN positive AS float8 CHECK (VALUE > 0);
 
 -- one by one and in batches: the rows, and the error
 CREATE FUNCTION rows_of(query text, OUT lines text[], OUT error text) LANGUAGE plpgsql AS $$
@@ -97,6 +98,23 @@ SELECT left(same('SELECT id, neural.predict_as(''plain'', p, NULL::date) FROM po
 SELECT same('SELECT id, neural.predict(''plain'', ROW(x / (250 - id), y)) FROM points p');
 SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p WHERE 100 / (290 - id) > 0');
 SELECT same('SELECT id, neural.predict_proba(''kinds'', p, ''d'') FROM points p');
+
+-- rows that are computed, which may fail
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+    SELECT neural.predict('plain', q) FROM (SELECT x + 1 AS x, sqrt(y) AS y FROM points) q;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+    SELECT CASE WHEN id <> 250 THEN neural.predict('plain', ROW(x / (250 - id), y)) END FROM points;
+SELECT same('SELECT id, neural.predict(''plain'', q), q FROM (SELECT id, x + 1 AS x, sqrt(y) AS y FROM points) q');
+SELECT same('SELECT id, CASE WHEN id % 50 <> 0 THEN neural.predict(''plain'', ROW(x / (id % 50), y)) END FROM points');
+SELECT same('SELECT id, neural.predict(''plain'', ROW(ln(x - 0.5), y)) FROM points WHERE id % 17 > 1');
+SELECT same('SELECT id, neural.predict(''plain'', ROW(x / (250 - id), y)), neural.predict(''vectors'', p) FROM points p');
+SELECT same('SELECT sum(neural.predict(''plain'', ROW(x / (250 - id), y))) FROM points');
+SELECT same('SELECT sum(neural.predict(''plain'', ROW(x / (350 - id), y))) FROM points WHERE 10 / id < 100');
+SELECT same('SELECT id, neural.predict_as(''plain'', p, NULL::positive) FROM points p');
+EXPLAIN (COSTS OFF) SELECT neural.predict_as('plain', p, NULL::positive) FROM points p;
+-- others' functions may tell, and are called for no row before its turn
+CREATE FUNCTION tells(y real) RETURNS real LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN y; END $$;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', ROW(x, tells(y))) FROM points;
 
 -- subqueries, views, CTEs, windows, sets, functions
 CREATE VIEW predicted AS SELECT id, neural.predict('plain', p) AS score, g FROM points p;
@@ -203,6 +221,7 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (COSTS OFF) SELECT count(neural.predict('plain', p)) FROM points p;
 SELECT same('SELECT sum(neural.predict(''plain'', p)::numeric) FROM points p');
+SELECT same('SELECT sum(neural.predict(''plain'', ROW(x, sqrt(y)))::numeric) FROM points p');
 RESET max_parallel_workers_per_gather;
 
 -- small batches, wide rows

@@ -11,6 +11,7 @@
 
 #include "encode.h"
 #include "format.h"
+#include "team.h"
 #include "train.h"
 
 #define NN_MAX_TARGETS 1024
@@ -113,6 +114,14 @@ extern bool nn_embed(nn_predictor *p, const char *records, int rows,
 					 int layer, nn_real *out, nn_error *err);
 extern bool nn_model_layer(const nn_model *m, const char *name, int *layer,
 						   int *width, nn_error *err);
+
+/*
+ * Either of them (layer < 0: nn_predict) by a team, whose members share the
+ * rows.  Each has a predictor of its own, of the same model.
+ */
+extern bool nn_predict_by_team(nn_team *team, nn_predictor *const *predictors,
+							   const char *records, int rows, int layer,
+							   void *out, nn_error *err);
 
 /* Raw network outputs to the output row of nn_predict, for callers (the
  * training loop) that have them already.  raw is overwritten. */

@@ -202,3 +202,59 @@ nn_embed(nn_predictor *p, const char *records, int rows, int layer,
 	}
 	return true;
 }
+
+/* What the members of a team share. */
+typedef struct shared_rows
+{
+	nn_team *team;
+	nn_predictor *const *predictors;
+	const char *records;
+	int rows, layer;
+	char *out;
+	size_t out_size; /* of a row */
+	bool failed; /* set by the first to fail, which sets err */
+	nn_error *err;
+} shared_rows;
+
+static void
+predict_share(int member, void *arg)
+{
+	shared_rows *s = arg;
+	nn_predictor *p = s->predictors[member];
+	size_t size = (size_t) nn_team_size(s->team), rows = (size_t) s->rows;
+	size_t first = rows * member / size, end = rows * (member + 1) / size;
+	const char *records = s->records + first * p->model->features->record_size;
+	char *out = s->out + first * s->out_size;
+	int n = (int) (end - first);
+	nn_error err;
+	bool ok;
+
+	if (s->layer < 0)
+		ok = nn_predict(p, records, n, (double *) out, &err);
+	else
+		ok = nn_embed(p, records, n, s->layer, (nn_real *) out, &err);
+	if (!ok && !__atomic_exchange_n(&s->failed, true, __ATOMIC_ACQ_REL))
+		*s->err = err;
+}
+
+bool
+nn_predict_by_team(nn_team *team, nn_predictor *const *predictors,
+				   const char *records, int rows, int layer, void *out,
+				   nn_error *err)
+{
+	const nn_predictor *p = predictors[0];
+	shared_rows s = {.team = team,
+					 .predictors = predictors,
+					 .records = records,
+					 .rows = rows,
+					 .layer = layer,
+					 .out = out,
+					 .err = err};
+
+	s.out_size =
+		layer < 0 ? p->model->outputs * sizeof(double)
+				  : nn_count(&p->execs[0]->layers[layer].out.shape) *
+						sizeof(nn_real);
+	nn_team_run(team, predict_share, &s);
+	return !s.failed;
+}

@@ -29,12 +29,14 @@
 extern bool neural_enable_batch;
 extern bool neural_batch_cursors;
 extern int neural_batch_rows;
+extern int neural_predict_threads; /* 0: as many as a query has processes */
 
 /* Which arguments a function of the family has (batch_calls.c). */
 typedef enum NeuralCallKind
 {
 	NEURAL_CALL_NONE,  /* not one of them */
 	NEURAL_CALL_TABLE, /* (regclass, record, ...) */
+	NEURAL_CALL_CAST,  /* likewise; the result is cast, which may fail */
 	NEURAL_CALL_VALUE, /* (neural.model, record) */
 	NEURAL_CALL_ARRAY  /* (regclass, float8[]) */
 } NeuralCallKind;

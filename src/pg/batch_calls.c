@@ -36,7 +36,7 @@ static const struct
 	{"neural_classify", NEURAL_CALL_TABLE},
 	{"neural_predict_proba", NEURAL_CALL_TABLE},
 	{"neural_predict_proba_label", NEURAL_CALL_TABLE},
-	{"neural_predict_as", NEURAL_CALL_TABLE},
+	{"neural_predict_as", NEURAL_CALL_CAST},
 	{"neural_predict_all", NEURAL_CALL_TABLE},
 	{"neural_embed", NEURAL_CALL_TABLE},
 	{"neural_predict_array", NEURAL_CALL_ARRAY},
@@ -124,6 +124,9 @@ is_fixed(Node *node)
 {
 	if (IsA(node, RelabelType))
 		return is_fixed((Node *) ((RelabelType *) node)->arg);
+	/* if that fails, it does for the first row, whose call is made */
+	if (IsA(node, CoerceToDomain))
+		return is_fixed((Node *) ((CoerceToDomain *) node)->arg);
 	return IsA(node, Const) || IsA(node, Param);
 }
 
@@ -193,9 +196,59 @@ neural_cannot_fail(Node *node)
 	return !may_fail_walker(node, NULL);
 }
 
+/* What the server brings along tells nobody that it was called. */
+static bool
+may_tell(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId ||
+		   func_volatile(function) == PROVOLATILE_VOLATILE;
+}
+
+/* Types of others are compared and converted by their functions. */
+static bool
+is_own_type(Oid type)
+{
+	Oid element = get_element_type(type);
+
+	return (OidIsValid(element) ? element : type) < FirstNormalObjectId;
+}
+
+static bool
+may_tell_walker(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_CoerceToDomain:
+		case T_SubPlan:
+		case T_AlternativeSubPlan:
+		case T_Aggref:
+		case T_GroupingFunc:
+		case T_WindowFunc:
+			return true;
+		case T_FuncExpr:
+			if (((FuncExpr *) node)->funcretset)
+				return true;
+			break;
+		case T_ArrayCoerceExpr:
+		case T_CoerceViaIO:
+		case T_MinMaxExpr:
+		case T_XmlExpr:
+			if (!is_own_type(exprType(node)))
+				return true;
+			break;
+		default:
+			break;
+	}
+	return check_functions_in_node(node, may_tell, NULL) ||
+		   expression_tree_walker(node, may_tell_walker, NULL);
+}
+
 /*
- * Rows are read ahead of their turn, so whatever makes them must not fail and
- * must not be noticed.  The other arguments must be those of every row.
+ * Rows are read ahead of their turn, so what makes them must not be noticed;
+ * an error is put off until the turn comes.  The other arguments must be those
+ * of every row.
  */
 bool
 neural_is_batch_call(Node *node)
@@ -214,7 +267,8 @@ neural_is_batch_call(Node *node)
 
 		if (i == 1)
 		{
-			if (!neural_cannot_fail(arg) || !contain_var_clause(arg))
+			if (!contain_var_clause(arg) ||
+				(!neural_cannot_fail(arg) && may_tell_walker(arg, NULL)))
 				return false;
 		}
 		else if (!is_fixed(arg) &&

@@ -24,6 +24,7 @@
 bool neural_enable_batch;
 bool neural_batch_cursors;
 int neural_batch_rows;
+int neural_predict_threads;
 
 static planner_hook_type previous_planner = NULL;
 static ExecutorStart_hook_type previous_start = NULL;
@@ -131,6 +132,12 @@ neural_batch_init(void)
 		"neural.batch_cursors", "Predict the rows of cursors in batches.",
 		"Such cursors cannot go back, nor be named by WHERE CURRENT OF.",
 		&neural_batch_cursors, false, PGC_USERSET, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"neural.predict_threads", "Threads that predict a batch, at most.",
+		"0 is one more than max_parallel_workers_per_gather, as far as there "
+		"are processors. A query with parallel workers has no further threads.",
+		&neural_predict_threads, 0, 0, 64, PGC_SUSET, 0, NULL, NULL, NULL);
 
 	neural_batch_register();
 	if (ActiveSnapshotSet())

@@ -37,11 +37,12 @@ typedef struct Rewriting
 /* What the nodes above make of the rows of a node. */
 typedef struct Above
 {
-	int start;	/* NeuralBatchStart */
-	bool stops; /* may do without further rows */
-	bool exact; /* needs just as many as start says */
-	int bound;	/* rows at most, which a Sort below wants to know; 0: none */
-	int tried;	/* columns from this on may be NULL instead of an error; 0 */
+	int start;	   /* NeuralBatchStart */
+	bool stops;	   /* may do without further rows */
+	bool exact;	   /* needs just as many as start says */
+	int bound;	   /* rows at most, which a Sort below wants to know; 0: none */
+	int tried;	   /* columns from this on may be NULL instead of an error; 0 */
+	bool parallel; /* in several processes */
 } Above;
 
 /* There is a bound, but not a constant one. */
@@ -400,6 +401,8 @@ split(Rewriting *r, Plan *p, Above above)
 	node = neural_batch_node();
 	neural_plan_copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
+	/* only such a node is given shared memory, to count in */
+	node->scan.plan.parallel_aware = above.parallel;
 	node->custom_private =
 		list_make4_int(above.start, above.bound, may_fail, above.tried);
 	if (is_plain_result(p))
@@ -538,9 +541,11 @@ goes_back(Plan *inner)
 static void
 rewrite_children(Rewriting *r, Plan *p, Above above)
 {
-	Above below = above_child(p, above);
+	Above below = above_child(p, above), inner = may_stop;
 
 	below.tried = 0;
+	below.parallel = above.parallel || IsA(p, Gather) || IsA(p, GatherMerge);
+	inner.parallel = below.parallel;
 	switch (nodeTag(p))
 	{
 		case T_SubqueryScan:
@@ -555,7 +560,7 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 			return;
 		case T_NestLoop:
 			p->lefttree = rewrite(r, p->lefttree, below);
-			p->righttree = rewrite(r, p->righttree, may_stop);
+			p->righttree = rewrite(r, p->righttree, inner);
 			return;
 		case T_MergeJoin:
 			p->lefttree = rewrite(r, p->lefttree, below);

@@ -1,6 +1,6 @@
 /*
  * batch_predict.c
- *	  Records of a batch, their predictions, and what EXPLAIN says of them.
+ *	  Records of a batch, and their predictions.
  *
  * Reading a row ahead must not raise errors, since the row may never be
  * wanted.  So a cell that cannot be read, or might not be, makes the row one
@@ -10,12 +10,16 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "batch_scan.h"
+
+/* Rows of a batch that may fail, until the rest is left to the function. */
+#define FAILING_ROWS 8
 
 /* ---------- models ---------- */
 
@@ -270,6 +274,76 @@ neural_batch_read(BatchCall *c, TupleTableSlot *row, int number)
 	return c->places[number].model != PLACE_UNKNOWN;
 }
 
+/* From a row on, until all are read or one fails; *row is that one then. */
+static void
+read_failing(BatchScan *b, volatile int *row)
+{
+	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
+
+	for (; *row < b->nrows; (*row)++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ResetExprContext(econtext);
+		neural_batch_show_whole(b, *row);
+		econtext->ecxt_scantuple = b->css.ss.ss_ScanTupleSlot;
+		for (int i = 0; i < b->ncalls; i++)
+			if (b->calls[i].may_fail)
+				(void) neural_batch_read(&b->calls[i], b->full_slot, *row);
+	}
+}
+
+/*
+ * What fails here is left to the function, in its turn.  A subtransaction
+ * keeps what an error leaves behind from the query.
+ */
+static void
+try_failing(BatchScan *b, volatile int *row)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		read_failing(b, row);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+void
+neural_batch_read_failing(BatchScan *b)
+{
+	volatile int row = 0;
+
+	for (int i = 0; i < b->ncalls; i++)
+		for (int j = 0; j < b->nrows && b->calls[i].may_fail; j++)
+			b->calls[i].places[j] = (BatchPlace){PLACE_UNKNOWN, 0};
+	/* where many fail, all are as well read one by one */
+	for (int tries = 0; tries < FAILING_ROWS && row < b->nrows; tries++)
+	{
+		try_failing(b, &row);
+		row++;
+	}
+}
+
 /* ---------- predicting ---------- */
 
 /*
@@ -287,34 +361,30 @@ rows_at_once(const NeuralPredictState *s)
 }
 
 static void
-predict_model(BatchModel *m)
+predict_model(BatchScan *b, BatchModel *m)
 {
-	NeuralPredictState *s = m->state;
-	int most = rows_at_once(s), part;
+	int threads = neural_batch_threads(b, m->state, m->rows);
+	int most = threads * rows_at_once(m->state), part;
 
 	for (int done = 0; done < m->rows; done += part)
 	{
-		const char *records = m->records + done * m->record_size;
-		char *out = m->out + done * m->out_size;
 		nn_error err;
-		bool ok;
 
 		CHECK_FOR_INTERRUPTS();
 		part = Min(m->rows - done, most);
-		if (s->finish->finish_layer != NULL)
-			ok = nn_embed(s->loaded->predictor, records, part, s->layer,
-						  (nn_real *) out, &err);
-		else
-			ok = nn_predict(s->loaded->predictor, records, part, (double *) out,
-							&err);
-		neural_check(ok, &err);
+		neural_check(neural_batch_team_predict(
+						 b, m, threads, m->records + done * m->record_size,
+						 part, m->out + done * m->out_size, &err),
+					 &err);
 	}
+	b->threads = Max(b->threads, threads);
 }
 
 void
 neural_batch_predict(BatchScan *b)
 {
-	instr_time start, end;
+	BatchCounts counts = {.batches = 1};
+	instr_time start, time;
 
 	INSTR_TIME_SET_CURRENT(start);
 	for (int i = 0; i < b->ncalls; i++)
@@ -324,13 +394,14 @@ neural_batch_predict(BatchScan *b)
 
 			if (m->rows == 0)
 				continue;
-			predict_model(m);
-			b->predicted += m->rows;
+			predict_model(b, m);
+			counts.predicted += m->rows;
 			b->calls[i].predicted += m->rows;
 		}
-	INSTR_TIME_SET_CURRENT(end);
-	INSTR_TIME_ACCUM_DIFF(b->network_time, end, start);
-	b->batches++;
+	INSTR_TIME_SET_CURRENT(time);
+	INSTR_TIME_SUBTRACT(time, start);
+	counts.microseconds = INSTR_TIME_GET_MICROSEC(time);
+	neural_batch_count(b, counts);
 }
 
 Datum
@@ -343,64 +414,4 @@ neural_batch_finish(BatchCall *c)
 	if (s->finish->finish_layer != NULL)
 		return s->finish->finish_layer(s, (const nn_real *) out);
 	return s->finish->finish(s, (const double *) out);
-}
-
-/* ---------- EXPLAIN ---------- */
-
-/* A model by its name, and its version where that is known. */
-static char *
-model_name(BatchCall *c, ExplainState *es)
-{
-	Node *arg = linitial(c->expr->args);
-	StringInfoData name;
-	Oid relid = InvalidOid;
-
-	if (c->kind == NEURAL_CALL_VALUE)
-		return "value";
-	if (c->nmodels > 0)
-		relid = c->models[0].state->relid;
-	else if (IsA(arg, Const) && !((Const *) arg)->constisnull)
-		relid = DatumGetObjectId(((Const *) arg)->constvalue);
-	if (get_rel_name(relid) == NULL)
-		return "parameter";
-	initStringInfo(&name);
-	if (es->verbose)
-		appendStringInfo(&name, "%s.",
-						 get_namespace_name(get_rel_namespace(relid)));
-	appendStringInfoString(&name, get_rel_name(relid));
-	if (c->nmodels > 0)
-		appendStringInfo(&name, " version %d", c->last_version);
-	return name.data;
-}
-
-void
-neural_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
-{
-	BatchScan *b = (BatchScan *) node;
-	List *names = NIL;
-
-	for (int i = 0; i < b->ncalls; i++)
-	{
-		char *name = model_name(&b->calls[i], es);
-		bool known = false;
-		ListCell *cell;
-
-		foreach (cell, names)
-			known |= strcmp(lfirst(cell), name) == 0;
-		if (!known)
-			names = lappend(names, name);
-	}
-	if (es->format == EXPLAIN_FORMAT_TEXT && list_length(names) == 1)
-		ExplainPropertyText("Model", linitial(names), es);
-	else
-		ExplainPropertyList("Models", names, es);
-	ExplainPropertyText("Device", "CPU", es);
-	if (!es->analyze)
-		return;
-	ExplainPropertyInteger("Batches", NULL, b->batches, es);
-	ExplainPropertyInteger("Rows Predicted", NULL, b->predicted, es);
-	ExplainPropertyInteger("Rows Replayed", NULL, b->replayed, es);
-	if (es->timing)
-		ExplainPropertyFloat("Network Time", "ms",
-							 INSTR_TIME_GET_MILLISEC(b->network_time), 3, es);
 }

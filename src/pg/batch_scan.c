@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/extensible.h"
@@ -160,6 +161,8 @@ begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
 		find_fields(c, (RowExpr *) row);
 	else
 		b->evaluates = true;
+	c->may_fail = !neural_cannot_fail(row);
+	b->calls_may_fail |= c->may_fail;
 }
 
 static bool
@@ -251,8 +254,8 @@ call_function(BatchCall *c, bool *isnull)
 	c->fcinfo->isnull = false;
 	value = FunctionCallInvoke(c->fcinfo);
 	*isnull = c->fcinfo->isnull;
-	c->scan->replayed++;
-	if (c->model_column > 0 && c->scan->batches > 0)
+	neural_batch_count(c->scan, (BatchCounts){.replayed = 1});
+	if (c->model_column > 0 && c->scan->counts.batches > 0)
 		neural_batch_adopt(c);
 	return value;
 }
@@ -309,6 +312,13 @@ show_row(BatchScan *b, TupleTableSlot *row)
 	ExecStoreVirtualTuple(slot);
 }
 
+void
+neural_batch_show_whole(BatchScan *b, int row)
+{
+	ExecStoreMinimalTuple(b->full[row], b->full_slot, false);
+	show_row(b, b->full_slot);
+}
+
 /* The next row of the batch. */
 static void
 show_batch_row(BatchScan *b, int row)
@@ -322,8 +332,7 @@ show_batch_row(BatchScan *b, int row)
 	}
 	if (b->full[row] != NULL)
 	{
-		ExecStoreMinimalTuple(b->full[row], b->full_slot, false);
-		show_row(b, b->full_slot);
+		neural_batch_show_whole(b, row);
 		return;
 	}
 	ExecClearTuple(slot);
@@ -393,6 +402,23 @@ batch_size(BatchScan *b)
 	return (int) Min(Max(size, 1), b->room);
 }
 
+/*
+ * Whether rows must come one by one now.  Errors of rows and of what calls
+ * compute from them must keep their order, and the latter are put off by a
+ * subtransaction, of which there is none in parallel queries.
+ */
+static bool
+is_single(BatchScan *b)
+{
+	if (b->css.ss.ps.state->es_epq_active != NULL)
+		return true;
+	if (b->may_fail && b->start != NEURAL_BATCH_FULL && neural_may_be_left)
+		return true;
+	if (b->calls_may_fail && (b->may_fail || IsInParallelMode()))
+		return true;
+	return !neural_batch_ready(b);
+}
+
 static bool
 fill(BatchScan *b)
 {
@@ -402,9 +428,7 @@ fill(BatchScan *b)
 
 	MemoryContextReset(b->row_context);
 	b->nrows = b->next = 0;
-	if (b->css.ss.ps.state->es_epq_active != NULL ||
-		(b->may_fail && b->start != NEURAL_BATCH_FULL && neural_may_be_left) ||
-		!neural_batch_ready(b))
+	if (is_single(b))
 		return show_single_row(b);
 	for (int i = 0; i < b->ncalls; i++)
 		last = Max(last, b->calls[i].last);
@@ -434,7 +458,8 @@ fill(BatchScan *b)
 			econtext->ecxt_scantuple = b->css.ss.ss_ScanTupleSlot;
 		}
 		for (int i = 0; i < b->ncalls; i++)
-			whole |= !neural_batch_read(&b->calls[i], row, b->nrows);
+			whole |= b->calls[i].may_fail ||
+					 !neural_batch_read(&b->calls[i], row, b->nrows);
 		keep_row(b, row, whole);
 		/* the error of this row, if it has one, comes before the next row's */
 		if (whole && b->may_fail)
@@ -442,6 +467,8 @@ fill(BatchScan *b)
 	}
 	if (b->nrows == 0)
 		return false;
+	if (b->calls_may_fail)
+		neural_batch_read_failing(b);
 	neural_batch_predict(b);
 	show_batch_row(b, b->next++);
 	return true;
@@ -491,13 +518,18 @@ rescan(CustomScanState *node)
 
 /* ---------- the node ---------- */
 
-static const CustomExecMethods exec_methods = {.CustomName = "NeuralPredict",
-											   .BeginCustomScan = begin_scan,
-											   .ExecCustomScan = exec_scan,
-											   .EndCustomScan = end_scan,
-											   .ReScanCustomScan = rescan,
-											   .ExplainCustomScan =
-												   neural_batch_explain};
+static const CustomExecMethods exec_methods = {
+	.CustomName = "NeuralPredict",
+	.BeginCustomScan = begin_scan,
+	.ExecCustomScan = exec_scan,
+	.EndCustomScan = end_scan,
+	.ReScanCustomScan = rescan,
+	.EstimateDSMCustomScan = neural_batch_estimate_shared,
+	.InitializeDSMCustomScan = neural_batch_init_shared,
+	.ReInitializeDSMCustomScan = neural_batch_reinit_shared,
+	.InitializeWorkerCustomScan = neural_batch_attach_shared,
+	.ShutdownCustomScan = neural_batch_shutdown,
+	.ExplainCustomScan = neural_batch_explain};
 
 static const CustomScanMethods scan_methods = {"NeuralPredict", create_scan};
 

@@ -8,13 +8,28 @@
 
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "commands/explain.h"
 #include "nodes/execnodes.h"
+#include "port/atomics.h"
 
 #include "batch.h"
 #include "predict_state.h"
 
 typedef struct BatchScan BatchScan;
+typedef struct BatchTeam BatchTeam;
+typedef struct BatchMembers BatchMembers;
+
+/* What EXPLAIN says of a node's work. */
+typedef struct BatchCounts
+{
+	uint64 batches, predicted, replayed, microseconds;
+} BatchCounts;
+
+typedef struct BatchShared
+{
+	pg_atomic_uint64 batches, predicted, replayed, microseconds;
+} BatchShared;
 
 /* A row's value of a call: where in the outputs of which model. */
 typedef struct BatchPlace
@@ -38,6 +53,7 @@ typedef struct BatchModel
 	int rows, room;
 	char *records;
 	char *out;
+	BatchMembers *members; /* of the team; NULL: not used yet */
 } BatchModel;
 
 typedef struct BatchField
@@ -59,6 +75,7 @@ typedef struct BatchCall
 	bool has_param; /* that may be changed between scans */
 
 	/* reading rows */
+	bool may_fail;			 /* computing the row may */
 	AttrNumber model_column; /* 0: the same model for all rows */
 	int nfields;			 /* of a row that is spelled out; 0: it is not */
 	BatchField *fields;
@@ -83,9 +100,10 @@ typedef struct BatchCall
 struct BatchScan
 {
 	CustomScanState css;
-	int start;	   /* NeuralBatchStart */
-	int bound;	   /* rows at most; 0: no bound */
-	bool may_fail; /* reading rows may */
+	int start;			 /* NeuralBatchStart */
+	int bound;			 /* rows at most; 0: no bound */
+	bool may_fail;		 /* reading rows may */
+	bool calls_may_fail; /* computing a call's row may */
 	int ncalls, ncolumns;
 	BatchCall *calls;
 	int nkept;
@@ -105,11 +123,13 @@ struct BatchScan
 	bool *nulls;
 	Size bytes; /* of records and outputs */
 	bool ended;
-	int64 read; /* rows, in this scan */
+	int64 read;		 /* rows, in this scan */
+	BatchTeam *team; /* NULL: not needed yet */
 
 	/* for EXPLAIN */
-	int64 batches, predicted, replayed;
-	instr_time network_time;
+	int threads; /* at most at the same time */
+	BatchCounts counts;
+	BatchShared *shared; /* of all processes; NULL: this one is alone */
 };
 
 /* Whether there is a call that a batch may serve now; makes room for one. */
@@ -124,13 +144,43 @@ extern void neural_batch_forget(BatchCall *c);
 /* Read a row for a call; false when the function will have to be called. */
 extern bool neural_batch_read(BatchCall *c, TupleTableSlot *row, int number);
 
+/*
+ * The same for all rows of the batch and all calls for which that may fail,
+ * which has been left out so far.
+ */
+extern void neural_batch_read_failing(BatchScan *b);
+
+/* Show a row of the batch that has been kept whole to all expressions. */
+extern void neural_batch_show_whole(BatchScan *b, int row);
+
 /* Predict what has been read. */
 extern void neural_batch_predict(BatchScan *b);
+
+/*
+ * How many threads are to predict so many rows, and predicting by so many:
+ * rows of numbers, or of a layer's output, as the call wants (batch_team.c).
+ */
+extern int neural_batch_threads(const BatchScan *b, const NeuralPredictState *s,
+								int rows);
+extern bool neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
+									  const char *records, int rows, void *out,
+									  nn_error *err);
 
 /* The result for the row at hand. */
 extern Datum neural_batch_finish(BatchCall *c);
 
+/* What EXPLAIN says, with the work of all processes (batch_explain.c). */
 extern void neural_batch_explain(CustomScanState *node, List *ancestors,
 								 ExplainState *es);
+extern Size neural_batch_estimate_shared(CustomScanState *node,
+										 ParallelContext *pcxt);
+extern void neural_batch_init_shared(CustomScanState *node,
+									 ParallelContext *pcxt, void *shared);
+extern void neural_batch_reinit_shared(CustomScanState *node,
+									   ParallelContext *pcxt, void *shared);
+extern void neural_batch_attach_shared(CustomScanState *node, shm_toc *toc,
+									   void *shared);
+extern void neural_batch_shutdown(CustomScanState *node);
+extern void neural_batch_count(BatchScan *b, BatchCounts add);
 
 #endif /* NEURAL_BATCH_SCAN_H */

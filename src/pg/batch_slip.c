@@ -295,17 +295,23 @@ drop_columns(Agg *agg, Plan *child)
 }
 
 /*
- * Whether one of the calls is of a model that comes with the row: such a model
- * is found by calling the function, which may fail.
+ * Whether one of the calls may fail where its row has been predicted: what is
+ * predicted is cast, or the model comes with the row, and is found by calling
+ * the function.
  */
 static bool
-brings_its_model(List *calls)
+may_fail_late(List *calls)
 {
 	ListCell *cell;
 
 	foreach (cell, calls)
-		if (contain_var_clause(linitial(((FuncExpr *) lfirst(cell))->args)))
+	{
+		FuncExpr *call = lfirst(cell);
+
+		if (neural_call_kind(call->funcid) == NEURAL_CALL_CAST ||
+			contain_var_clause(linitial(call->args)))
 			return true;
+	}
 	return false;
 }
 
@@ -329,7 +335,7 @@ neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id, bool stops,
 	if (agg->chain != NIL || agg->groupingSets != NIL)
 		return false;
 	collect_arguments(agg, &s);
-	if (s.refused || s.calls == NIL || (s.sorted && brings_its_model(s.calls)))
+	if (s.refused || s.calls == NIL || (s.sorted && may_fail_late(s.calls)))
 		return false;
 	calls =
 		neural_plan_is_splittable(child) ? calls_of_child(s.calls, child) : NIL;

@@ -208,9 +208,8 @@ neural_cuda_device(void)
 	return cuda;
 }
 
-/* The processors that this process may use, where that can be known. */
-static int
-processors(void)
+int
+neural_processors(void)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -226,7 +225,7 @@ processors(void)
 int
 neural_threads(void)
 {
-	int n = neural_max_threads > 0 ? neural_max_threads : processors();
+	int n = neural_max_threads > 0 ? neural_max_threads : neural_processors();
 
 	return Min(n, NN_MAX_THREADS);
 }

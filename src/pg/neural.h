@@ -61,6 +61,9 @@ extern const nn_device_ops *neural_training_device(void);
 extern const nn_device_ops *neural_cuda_find(nn_error *err);
 extern const nn_device_ops *neural_cuda_device(void);
 
+/* The processors that this process may use, where that can be known. */
+extern int neural_processors(void);
+
 /* Threads to train with, by the setting and the machine. */
 extern int neural_threads(void);
 

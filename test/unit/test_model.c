@@ -70,6 +70,43 @@ all_records(nn_arena *arena, const nn_model *m)
 	return records;
 }
 
+/* Three share the rows, which is no matter of even shares. */
+static void
+test_team(const nn_model *m, const char *records, const double *expected,
+		  const char *name)
+{
+	static double out[4 * EXAMPLE_ROWS];
+	nn_arena *arena = nn_arena_create(&check_heap, &err);
+	nn_team *team = nn_team_create(arena, 3, &err);
+	nn_predictor *p[3];
+	int layer, width;
+	nn_real *one, *shared;
+
+	for (int i = 0; i < 3; i++)
+		p[i] = nn_predictor_create(arena, m, nn_cpu_ops(-1), 16 + i, &err);
+	check(nn_predict_by_team(team, p, records, EXAMPLE_ROWS, -1, out, &err) &&
+			  memcmp(out, expected,
+					 EXAMPLE_ROWS * m->outputs * sizeof(double)) == 0,
+		  "%s: the same by a team", name);
+	nn_predict_by_team(team, p, records, 2, -1, out, &err);
+	check(memcmp(out, expected, 2 * m->outputs * sizeof(double)) == 0,
+		  "%s: the same by a team larger than the rows", name);
+	check(nn_model_layer(m, "0", &layer, &width, &err) ||
+			  nn_model_layer(m, "1", &layer, &width, &err),
+		  "%s: has a layer", name);
+	one = nn_alloc_array(arena, EXAMPLE_ROWS * width, sizeof(nn_real), &err);
+	shared = nn_alloc_array(arena, EXAMPLE_ROWS * width, sizeof(nn_real), &err);
+	check(nn_embed(p[0], records, EXAMPLE_ROWS, layer, one, &err) &&
+			  nn_predict_by_team(team, p, records, EXAMPLE_ROWS, layer, shared,
+								 &err) &&
+			  memcmp(one, shared, EXAMPLE_ROWS * width * sizeof(nn_real)) == 0,
+		  "%s: a layer's output is the same by a team", name);
+	nn_team_destroy(team);
+	for (int i = 0; i < 3; i++)
+		nn_predictor_release(p[i]);
+	nn_arena_destroy(arena);
+}
+
 static void
 test_predictions(const nn_model *m, const nn_model *back, const example *e,
 				 const char *name)
@@ -114,6 +151,7 @@ test_predictions(const nn_model *m, const nn_model *back, const example *e,
 							: !isfinite(out[i * m->outputs + j]);
 	}
 	check(bad == 0, "%s: as by hand: %d differ", name, bad);
+	test_team(m, records, out, name);
 	nn_predictor_release(p);
 	nn_predictor_release(q);
 	nn_arena_destroy(arena);
