@@ -253,6 +253,7 @@ def bench_predict(cursor, rounds):
     row("SELECT sum(f1 + ... + f28), a parallel worker allowed", floor_parallel)
     row("SELECT sum(neural.predict(model, row)), likewise", ours_parallel)
     at_most("predicting, to the sum", ours, floor, 1.7)
+    at_most("predicting row by row, to the sum", scalar, floor, 4)
     at_most("predicting with a parallel worker, to the sum", ours_parallel, floor_parallel, 1.7)
     at_most("predicting under an aggregate, to in a target list", ours, in_list, 1.1)
 

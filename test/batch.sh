@@ -12,11 +12,13 @@ count=${1:-2000}
 seed=${2:-$RANDOM}
 database=neural_batch
 out=$(mktemp)
+# of the server, and gone with it
+file=$(psql -XAtc 'SHOW data_directory' postgres)/neural_batch.csv
 trap 'rm -f "$out"; dropdb --if-exists "$database" >/dev/null 2>&1' EXIT
 export PGOPTIONS='-c client_min_messages=error'
 
 dropdb --if-exists "$database" && createdb "$database" || exit 1
-psql -XAtq -v ON_ERROR_STOP=1 -d "$database" -f "$root/test/batch.sql" >"$out" 2>&1 || {
+psql -XAtq -v ON_ERROR_STOP=1 -v file="$file" -d "$database" -f "$root/test/batch.sql" >"$out" 2>&1 || {
 	cat "$out"
 	echo "not ok set-up"
 	exit 1

@@ -23,6 +23,11 @@ CREATE TABLE parts_low PARTITION OF parts FOR VALUES IN (0, 1);
 CREATE TABLE parts_high (v real[], n numeric, id int NOT NULL, x real, y real, z float8, g int, kind text);
 ALTER TABLE parts ATTACH PARTITION parts_high FOR VALUES IN (2, 3, 4);
 INSERT INTO parts SELECT * FROM t WHERE id <= 60;
+CREATE EXTENSION file_fdw;
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+COPY t TO :'file' (FORMAT csv);
+CREATE FOREIGN TABLE elsewhere (id int, x real, y real, z float8, g int, kind text, v real[], n numeric)
+    SERVER files OPTIONS (filename :'file', format 'csv');
 CREATE TABLE scores (id int, score float8);
 INSERT INTO scores SELECT i * 2, i FROM generate_series(1, 20) i;
 

@@ -115,7 +115,8 @@ class Writer:
 
     def table(self):
         return self.pick("t", "t", "t", "u", "parts", "plain_view",
-                         "barrier_view", "predicting_view", "guarded",
+                         "barrier_view", "predicting_view", "guarded", "elsewhere",
+                         "(WITH RECURSIVE r AS (SELECT * FROM t WHERE id = 150 UNION ALL SELECT t.* FROM t JOIN r ON t.id = r.id - 7) SELECT * FROM r)",
                          "(SELECT * FROM t WHERE g <> 4 OFFSET 0)",
                          "(SELECT * FROM t ORDER BY y LIMIT 30)",
                          "(SELECT id, x, y, z, g, kind, v, n FROM u UNION ALL SELECT id, x, y, z, g, kind, v, n FROM t)")
@@ -127,7 +128,14 @@ class Writer:
             self.tables = ["a"]
             return f"{first} a"
         second = self.table()
-        kind = self.rng.randrange(6)
+        kind = self.rng.randrange(8)
+        if kind == 6:
+            self.tables = ["a", "b"]
+            return f"{first} a FULL JOIN {second} b ON a.id = b.id + 40"
+        if kind == 7:
+            self.tables = ["a"]
+            return (f"(SELECT a.id, a.x + 1 AS x, sqrt(a.y) AS y, a.z, a.g, a.kind, a.v, a.n"
+                    f" FROM {first} a WHERE {'NOT ' * self.rng.randrange(2)}EXISTS (SELECT 1 FROM u s WHERE s.g = a.g AND s.id > a.id)) a")
         if kind == 0:
             self.tables = ["a", "b"]
             return f"{first} a JOIN {second} b ON a.id = b.id"

@@ -88,7 +88,16 @@ nn_features_encode_plain(const nn_features *f, const char *record,
 	const double *center = f->plain.center, *factor = f->plain.factor,
 				 *min = f->plain.min, *max = f->plain.max;
 	const nn_real *fill = f->plain.fill;
+	int special = 0;
 
+	for (int i = 0; i < f->nplain; i++)
+		special |= !(fabsf(x[i]) <= FLT_MAX);
+	if (!special)
+	{
+		for (int i = 0; i < f->nplain; i++)
+			out[i] = nn_scale_finite(x[i], center[i], factor[i]);
+		return;
+	}
 	for (int i = 0; i < f->nplain; i++)
 	{
 		/* all are loaded, as what depends on a condition is no vector */

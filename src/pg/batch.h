@@ -52,8 +52,11 @@ extern bool neural_has_batch_call(Node *node);
 /* Whether evaluating it can never raise an error, and has no effects. */
 extern bool neural_cannot_fail(Node *node);
 
-/* Split the nodes of a plan; the plan itself when there is nothing to do. */
-extern PlannedStmt *neural_batch_plan(PlannedStmt *stmt);
+/*
+ * Split the nodes of a plan, if there are to be batches, and spell out the
+ * rows of all calls that are left; the plan itself when there is nothing to do.
+ */
+extern PlannedStmt *neural_batch_plan(PlannedStmt *stmt, bool batches);
 
 /*
  * What an upper node knows of how many rows it will read: the first batch.

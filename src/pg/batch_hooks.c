@@ -53,14 +53,12 @@ plan_batches(Query *query, const char *text, int options, ParamListInfo params)
 							? previous_planner(query, text, options, params)
 							: standard_planner(query, text, options, params);
 
-	if (!neural_enable_batch || is_cursor(options))
-		return stmt;
-	return neural_batch_plan(stmt);
+	return neural_batch_plan(stmt, neural_enable_batch && !is_cursor(options));
 }
 
 /* What the planner was not asked to do; but plans that are kept must be. */
 static void
-plan_late_batches(QueryDesc *query)
+plan_late(QueryDesc *query, bool batches)
 {
 	PlannedStmt *stmt;
 
@@ -69,7 +67,7 @@ plan_late_batches(QueryDesc *query)
 		late_statement = 0;
 		return;
 	}
-	stmt = neural_batch_plan(query->plannedstmt);
+	stmt = neural_batch_plan(query->plannedstmt, batches);
 	if (stmt == query->plannedstmt)
 		return;
 	query->plannedstmt = stmt;
@@ -79,10 +77,12 @@ plan_late_batches(QueryDesc *query)
 static void
 start_batches(QueryDesc *query, int eflags)
 {
-	if (late_statement != 0 && neural_enable_batch && !IsParallelWorker() &&
-		(eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) == 0 &&
-		!(ActivePortal != NULL && is_cursor(ActivePortal->cursorOptions)))
-		plan_late_batches(query);
+	if (late_statement != 0 && !IsParallelWorker())
+		plan_late(query,
+				  neural_enable_batch &&
+					  (eflags & (EXEC_FLAG_REWIND | EXEC_FLAG_BACKWARD)) == 0 &&
+					  !(ActivePortal != NULL &&
+						is_cursor(ActivePortal->cursorOptions)));
 	if (previous_start)
 		previous_start(query, eflags);
 	else

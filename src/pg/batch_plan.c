@@ -244,7 +244,8 @@ prefer_stored_columns(Split *s)
 	ListCell *cell;
 	Index scanned;
 
-	if (!neural_plan_scans_table(s->node))
+	/* a foreign table delivers what it was asked for when it was planned */
+	if (!neural_plan_scans_table(s->node) || IsA(s->node, ForeignScan))
 		return;
 	scanned = ((Scan *) s->node)->scanrelid;
 	rte = rt_fetch(scanned, s->rewriting->stmt->rtable);
@@ -609,24 +610,32 @@ rewrite(Rewriting *r, Plan *p, Above above)
 	return p;
 }
 
+static void
+rewrite_all(Rewriting *r)
+{
+	ListCell *cell;
+
+	r->stmt->planTree =
+		rewrite(r, r->stmt->planTree, (Above){.start = NEURAL_BATCH_GROW});
+	foreach (cell, r->stmt->subplans)
+		if (lfirst(cell) != NULL)
+			lfirst(cell) = rewrite(r, lfirst(cell), may_stop);
+	if (r->changed)
+		decide_jit(r);
+}
+
 PlannedStmt *
-neural_batch_plan(PlannedStmt *stmt)
+neural_batch_plan(PlannedStmt *stmt, bool batches)
 {
 	Rewriting r = {0};
-	ListCell *cell;
 
 	if (!neural_plan_calls(stmt))
 		return stmt;
 	/* the plan may be somebody else's; and half a change is none */
 	r.stmt = copyObject(stmt);
 	r.last_id = neural_plan_last_id(r.stmt);
-	r.stmt->planTree =
-		rewrite(&r, r.stmt->planTree, (Above){.start = NEURAL_BATCH_GROW});
-	foreach (cell, r.stmt->subplans)
-		if (lfirst(cell) != NULL)
-			lfirst(cell) = rewrite(&r, lfirst(cell), may_stop);
-	if (!r.changed)
-		return stmt;
-	decide_jit(&r);
-	return r.stmt;
+	if (batches)
+		rewrite_all(&r);
+	r.changed |= neural_batch_spell_out(r.stmt);
+	return r.changed ? r.stmt : stmt;
 }

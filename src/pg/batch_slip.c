@@ -207,16 +207,6 @@ replace_arguments(Node *node, Slip *s)
 	return expression_tree_mutator(node, replace_arguments, s);
 }
 
-static bool
-collect_outer_columns(Node *node, Bitmapset **columns)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
-		*columns = bms_add_member(*columns, ((Var *) node)->varattno);
-	return expression_tree_walker(node, collect_outer_columns, columns);
-}
-
 /* Variables of the child, as the child computes them. */
 static Node *
 in_terms_of_child(Node *node, Plan *child)
@@ -275,13 +265,9 @@ pass_on(Plan *child, int id)
 static void
 drop_columns(Agg *agg, Plan *child)
 {
-	Bitmapset *wanted = NULL;
+	Bitmapset *wanted = neural_plan_outer_columns(agg);
 	ListCell *cell;
 
-	collect_outer_columns((Node *) agg->plan.targetlist, &wanted);
-	collect_outer_columns((Node *) agg->plan.qual, &wanted);
-	for (int i = 0; i < agg->numCols; i++)
-		wanted = bms_add_member(wanted, agg->grpColIdx[i]);
 	foreach (cell, child->targetlist)
 	{
 		TargetEntry *entry = lfirst(cell);

@@ -20,9 +20,8 @@
 #include "batch.h"
 #include "batch_walk.h"
 
-/* All nodes right below. */
-static List *
-children(Plan *p)
+List *
+neural_plan_children(Plan *p)
 {
 	List *list = NIL;
 
@@ -62,7 +61,7 @@ last_id(Plan *p)
 	int last = p->plan_node_id;
 	ListCell *cell;
 
-	foreach (cell, children(p))
+	foreach (cell, neural_plan_children(p))
 		last = Max(last, last_id(lfirst(cell)));
 	return last;
 }
@@ -89,7 +88,7 @@ calls(Plan *p)
 	if (neural_has_batch_call((Node *) p->targetlist) ||
 		neural_has_batch_call((Node *) p->qual))
 		return true;
-	foreach (cell, children(p))
+	foreach (cell, neural_plan_children(p))
 		if (calls(lfirst(cell)))
 			return true;
 	return false;
@@ -110,6 +109,16 @@ neural_plan_calls(PlannedStmt *stmt)
 	return false;
 }
 
+/* Not a join or an aggregate of foreign tables, nor a change of one. */
+static bool
+is_foreign_table(Plan *p)
+{
+	ForeignScan *scan = (ForeignScan *) p;
+
+	return scan->operation == CMD_SELECT && scan->scan.scanrelid > 0 &&
+		   scan->fdw_scan_tlist == NIL;
+}
+
 bool
 neural_plan_scans_table(Plan *p)
 {
@@ -127,7 +136,10 @@ neural_plan_scans_table(Plan *p)
 		case T_ValuesScan:
 		case T_CteScan:
 		case T_NamedTuplestoreScan:
+		case T_WorkTableScan:
 			return true;
+		case T_ForeignScan:
+			return is_foreign_table(p);
 		default:
 			return false;
 	}
@@ -153,9 +165,7 @@ neural_plan_is_splittable(Plan *p)
 		case T_NestLoop:
 		case T_MergeJoin:
 		case T_HashJoin:
-			return ((Join *) p)->jointype == JOIN_INNER ||
-				   ((Join *) p)->jointype == JOIN_LEFT ||
-				   ((Join *) p)->jointype == JOIN_RIGHT;
+			return true;
 		default:
 			return neural_plan_scans_table(p);
 	}
@@ -209,6 +219,28 @@ neural_plan_column(TargetEntry *entry)
 	return makeVar(OUTER_VAR, entry->resno, exprType((Node *) entry->expr),
 				   exprTypmod((Node *) entry->expr),
 				   exprCollation((Node *) entry->expr), 0);
+}
+
+static bool
+collect_outer_columns(Node *node, Bitmapset **columns)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) && ((Var *) node)->varno == OUTER_VAR)
+		*columns = bms_add_member(*columns, ((Var *) node)->varattno);
+	return expression_tree_walker(node, collect_outer_columns, columns);
+}
+
+Bitmapset *
+neural_plan_outer_columns(Agg *agg)
+{
+	Bitmapset *columns = NULL;
+
+	collect_outer_columns((Node *) agg->plan.targetlist, &columns);
+	collect_outer_columns((Node *) agg->plan.qual, &columns);
+	for (int i = 0; i < agg->numCols; i++)
+		columns = bms_add_member(columns, agg->grpColIdx[i]);
+	return columns;
 }
 
 void
@@ -289,7 +321,14 @@ own_expressions_are_quiet(Plan *p, Ahead *a)
 		case T_ProjectSet:
 		case T_Gather:
 		case T_GatherMerge:
+		case T_RecursiveUnion:
+		case T_WorkTableScan:
 			return true;
+		case T_ForeignScan:
+			return ((ForeignScan *) p)->operation == CMD_SELECT &&
+				   !a->must_not_fail &&
+				   is_quiet(((ForeignScan *) p)->fdw_exprs, a) &&
+				   is_quiet(((ForeignScan *) p)->fdw_recheck_quals, a);
 		case T_SampleScan:
 			return is_quiet(((SampleScan *) p)->tablesample->args, a) &&
 				   is_quiet(((SampleScan *) p)->tablesample->repeatable, a);
@@ -375,7 +414,7 @@ plan_is_quiet(Plan *p, List *quals, Ahead *a)
 	if (!is_quiet(p->targetlist, a) || !is_quiet(quals, a) ||
 		noisy_subplan_walker((Node *) p->initPlan, a))
 		return false;
-	foreach (cell, children(p))
+	foreach (cell, neural_plan_children(p))
 	{
 		Plan *child = lfirst(cell);
 

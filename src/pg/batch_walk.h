@@ -12,6 +12,12 @@
 /* Whether a node anywhere calls what may be predicted in batches. */
 extern bool neural_plan_calls(PlannedStmt *stmt);
 
+/* All nodes right below. */
+extern List *neural_plan_children(Plan *p);
+
+/* The columns of its child that an aggregate wants. */
+extern Bitmapset *neural_plan_outer_columns(Agg *agg);
+
 /* The greatest plan_node_id. */
 extern int neural_plan_last_id(PlannedStmt *stmt);
 
@@ -38,6 +44,12 @@ extern void neural_plan_copy_estimates(Plan *to, const Plan *from);
  */
 extern bool neural_batch_slip_under(PlannedStmt *stmt, Agg *agg, int id,
 									bool stops, int *tried);
+
+/*
+ * Spell out the rows of calls that are left, in place (batch_spell.c).  True
+ * when there was one.
+ */
+extern bool neural_batch_spell_out(PlannedStmt *stmt);
 
 /* Whether it is known to give one row at most. */
 extern bool neural_plan_gives_one_row(Plan *p);

@@ -47,6 +47,11 @@ extern int neural_row_reader_last(const NeuralRowReader *r);
 extern void neural_row_read(NeuralRowReader *r, const Datum *values,
 							const bool *nulls, char *record);
 
+/* The same from arguments of a function, which are the row's attributes. */
+extern void neural_row_read_arguments(NeuralRowReader *r,
+									  const NullableDatum *arguments,
+									  char *record);
+
 /* How many cells that are not NULL were NaN, which counts as NULL. */
 extern int64 neural_row_reader_nans(const NeuralRowReader *r);
 

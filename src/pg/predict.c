@@ -417,6 +417,25 @@ static const NeuralFinish finish_of_all = {"neural.predict_all", prepare_all,
 
 /* ---------- the functions ---------- */
 
+/*
+ * A function is declared with so many arguments.  If there are more, they are
+ * the columns of the row, which is not there itself (batch_spell.c).
+ */
+static inline bool
+has_no_row(FunctionCallInfo fcinfo, int declared)
+{
+	return PG_ARGISNULL(1) && fcinfo->nargs <= declared;
+}
+
+static inline void
+read_row(NeuralPredictState *s, FunctionCallInfo fcinfo, int declared)
+{
+	if (fcinfo->nargs > declared)
+		neural_predict_read_fields(s, fcinfo, declared);
+	else
+		neural_predict_read_row(s, PG_GETARG_DATUM(1));
+}
+
 static inline Datum
 predict_record(NeuralPredictState *s)
 {
@@ -432,16 +451,17 @@ static Datum
 predict_by_table(FunctionCallInfo fcinfo, const NeuralFinish *finish,
 				 int version_arg)
 {
+	int declared = version_arg > 0 ? version_arg + 1 : 2;
 	NeuralPredictState *s;
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0) || has_no_row(fcinfo, declared))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, finish);
 	neural_predict_by_table(s, PG_GETARG_OID(0),
 							neural_version_arg(fcinfo, version_arg));
-	neural_predict_read_row(s, PG_GETARG_DATUM(1));
+	read_row(s, fcinfo, declared);
 	return predict_record(s);
 }
 
@@ -453,11 +473,11 @@ predict_by_value(FunctionCallInfo fcinfo, const NeuralFinish *finish)
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0) || has_no_row(fcinfo, 2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, finish);
 	neural_predict_by_value(s, PG_GETARG_DATUM(0));
-	neural_predict_read_row(s, PG_GETARG_DATUM(1));
+	read_row(s, fcinfo, 2);
 	return predict_record(s);
 }
 
@@ -534,12 +554,12 @@ neural_predict_proba_label(PG_FUNCTION_ARGS)
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(0) || has_no_row(fcinfo, 4) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_proba_label);
 	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	set_label(s, PG_GETARG_TEXT_PP(2));
-	neural_predict_read_row(s, PG_GETARG_DATUM(1));
+	read_row(s, fcinfo, 4);
 	return predict_record(s);
 }
 
@@ -551,7 +571,7 @@ neural_predict_as(PG_FUNCTION_ARGS)
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0) || has_no_row(fcinfo, 4))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_as);
 	if (!OidIsValid(s->type))
@@ -563,7 +583,7 @@ neural_predict_as(PG_FUNCTION_ARGS)
 					 errmsg("could not determine the type to predict as")));
 	}
 	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
-	neural_predict_read_row(s, PG_GETARG_DATUM(1));
+	read_row(s, fcinfo, 4);
 	return predict_record(s);
 }
 
@@ -617,12 +637,12 @@ neural_embed(PG_FUNCTION_ARGS)
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(0) || has_no_row(fcinfo, 4) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_embed);
 	neural_predict_by_table(s, PG_GETARG_OID(0), neural_version_arg(fcinfo, 3));
 	set_layer(s, PG_GETARG_TEXT_PP(2));
-	neural_predict_read_row(s, PG_GETARG_DATUM(1));
+	read_row(s, fcinfo, 4);
 	out = palloc(sizeof(nn_real) * s->layer_width);
 	neural_check(
 		nn_embed(s->loaded->predictor, s->record, 1, s->layer, out, &err),

@@ -273,15 +273,10 @@ make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 	s->row_unchecked = false;
 }
 
-void
-neural_predict_read_row(NeuralPredictState *s, Datum row)
+/* The type may have been altered, but not within a moment. */
+static inline void
+find_reader(NeuralPredictState *s, Oid type, int32 typmod)
 {
-	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
-	HeapTupleData tuple;
-	Oid type = HeapTupleHeaderGetTypeId(header);
-	int32 typmod = HeapTupleHeaderGetTypMod(header);
-
-	/* the type may have been altered, but not within a moment */
 	if (unlikely(s->reader == NULL || s->row_type != type ||
 				 s->row_typmod != typmod))
 		make_reader(s, type, typmod);
@@ -291,7 +286,28 @@ neural_predict_read_row(NeuralPredictState *s, Datum row)
 			make_reader(s, type, typmod);
 		s->row_unchecked = false;
 	}
+}
 
+void
+neural_predict_read_fields(NeuralPredictState *s, FunctionCallInfo fcinfo,
+						   int first)
+{
+	/* a call site's type is looked up once */
+	find_reader(s,
+				s->reader != NULL ? s->row_type
+								  : get_fn_expr_argtype(fcinfo->flinfo, 1),
+				-1);
+	neural_row_read_arguments(s->reader, &fcinfo->args[first], s->record);
+}
+
+void
+neural_predict_read_row(NeuralPredictState *s, Datum row)
+{
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	HeapTupleData tuple;
+
+	find_reader(s, HeapTupleHeaderGetTypeId(header),
+				HeapTupleHeaderGetTypMod(header));
 	if (likely(neural_row_read_fixed(s->reader, header, s->record)))
 		return;
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);

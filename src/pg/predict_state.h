@@ -103,6 +103,9 @@ extern void neural_predict_by_value(NeuralPredictState *s, Datum value);
 
 /* Turn a composite, or numbers in order, into s->record. */
 extern void neural_predict_read_row(NeuralPredictState *s, Datum row);
+/* Or a composite's columns, which are arguments from this one on. */
+extern void neural_predict_read_fields(NeuralPredictState *s,
+									   FunctionCallInfo fcinfo, int first);
 extern void neural_predict_read_array(NeuralPredictState *s, Datum array);
 
 /*

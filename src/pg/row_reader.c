@@ -31,12 +31,15 @@ typedef struct Cell
 	FmgrInfo output;
 } Cell;
 
-/* A float4 that is kept as it is: the commonest cell, read by a tight loop. */
-typedef struct FloatCell
+/*
+ * Float4s that are kept as they are, side by side in row and record: the
+ * commonest cells, read by tight loops.
+ */
+typedef struct FloatSpan
 {
-	int at;		   /* in the row */
+	int at, count; /* in the row */
 	size_t offset; /* in the record */
-} FloatCell;
+} FloatSpan;
 
 /* Floats side by side, in rows of fixed places and in records. */
 typedef struct FloatRun
@@ -47,8 +50,8 @@ typedef struct FloatRun
 struct NeuralRowReader
 {
 	const nn_features *features;
-	int nfloats;
-	FloatCell *floats;
+	int nspans;
+	FloatSpan *spans;
 	int ncells; /* all others */
 	Cell *cells;
 	int last;
@@ -206,21 +209,30 @@ find_places(NeuralRowReader *r)
 	r->fixed = r->last <= r->nplaces;
 }
 
+/* Floats side by side lie side by side there, too. */
 static void
 find_runs(NeuralRowReader *r)
 {
-	r->runs = palloc(Max(r->nfloats, 1) * sizeof(FloatRun));
-	for (int i = 0; i < r->nfloats && r->fixed; i++)
+	r->runs = palloc(Max(r->nspans, 1) * sizeof(FloatRun));
+	for (int i = 0; i < r->nspans && r->fixed; i++)
 	{
-		size_t from = r->place[r->floats[i].at], to = r->floats[i].offset;
-		FloatRun *run = &r->runs[r->nruns - 1];
+		const FloatSpan *span = &r->spans[i];
 
-		if (r->nruns > 0 && run->from + run->bytes == from &&
-			run->to + run->bytes == to)
-			run->bytes += sizeof(float);
-		else
-			r->runs[r->nruns++] = (FloatRun){from, to, sizeof(float)};
+		r->runs[r->nruns++] = (FloatRun){r->place[span->at], span->offset,
+										 span->count * sizeof(float)};
 	}
+}
+
+static void
+add_float(NeuralRowReader *r, int at, size_t offset)
+{
+	FloatSpan *last = &r->spans[r->nspans - 1];
+
+	if (r->nspans > 0 && last->at + last->count == at &&
+		last->offset + last->count * sizeof(float) == offset)
+		last->count++;
+	else
+		r->spans[r->nspans++] = (FloatSpan){at, 1, offset};
 }
 
 NeuralRowReader *
@@ -233,7 +245,7 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	r->features = f;
 	r->desc = desc;
 	r->cells = palloc0(Max(f->nread, 1) * sizeof(Cell));
-	r->floats = palloc(Max(f->nread, 1) * sizeof(FloatCell));
+	r->spans = palloc(Max(f->nread, 1) * sizeof(FloatSpan));
 	r->learn = learn;
 	r->time_zone = time_zone ? pg_tzset(time_zone) : session_timezone;
 	if (r->time_zone == NULL)
@@ -250,10 +262,7 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 			longest = Max(longest, column->length);
 		r->may_throw |= cell_may_throw(cell);
 		if (cell->kind == CELL_FLOAT4 && column->slot == NN_SLOT_REAL32)
-		{
-			r->floats[r->nfloats].at = cell->attribute - 1;
-			r->floats[r->nfloats++].offset = column->offset;
-		}
+			add_float(r, cell->attribute - 1, column->offset);
 		else
 			r->ncells++;
 	}
@@ -330,33 +339,69 @@ read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record,
 	return true;
 }
 
-static bool
-read_row(NeuralRowReader *r, const Datum *values, const bool *nulls,
-		 char *record, nn_error *err)
+/* Cells side by side, or one by one as arguments: one of the two is there. */
+typedef struct Cells
+{
+	const Datum *values;
+	const bool *nulls;
+	const NullableDatum *arguments;
+} Cells;
+
+static pg_attribute_always_inline bool
+is_null(Cells cells, int at)
+{
+	return cells.arguments ? cells.arguments[at].isnull : cells.nulls[at];
+}
+
+static pg_attribute_always_inline Datum
+value_of(Cells cells, int at)
+{
+	return cells.arguments ? cells.arguments[at].value : cells.values[at];
+}
+
+static void
+count_nans(NeuralRowReader *r, const float *x, int n)
 {
 	int nans = 0;
 
-	for (int i = 0; i < r->nfloats; i++)
-	{
-		const FloatCell *cell = &r->floats[i];
-		float x = NAN;
-
-		if (!nulls[cell->at])
-		{
-			x = DatumGetFloat4(values[cell->at]);
-			nans += isnan(x) != 0;
-		}
-		*(float *) (record + cell->offset) = x;
-	}
+	for (int i = 0; i < n; i++)
+		nans += x[i] != x[i];
 	r->nans += nans;
+}
+
+static pg_attribute_always_inline void
+read_floats(NeuralRowReader *r, Cells cells, const FloatSpan *span, float *x)
+{
+	bool nulls = false;
+
+	for (int i = 0; i < span->count; i++)
+	{
+		bool null = is_null(cells, span->at + i);
+
+		x[i] = null ? 0 : DatumGetFloat4(value_of(cells, span->at + i));
+		nulls |= null;
+	}
+	if (r->learn)
+		count_nans(r, x, span->count);
+	for (int i = 0; i < span->count && nulls; i++)
+		if (is_null(cells, span->at + i))
+			x[i] = NAN;
+}
+
+static pg_attribute_always_inline bool
+read_row(NeuralRowReader *r, Cells cells, char *record, nn_error *err)
+{
+	for (int i = 0; i < r->nspans; i++)
+		read_floats(r, cells, &r->spans[i],
+					(float *) (record + r->spans[i].offset));
 	for (int i = 0; i < r->ncells; i++)
 	{
 		Cell *cell = &r->cells[i];
 		int at = cell->attribute - 1;
 
-		if (nulls[at])
+		if (is_null(cells, at))
 			nn_set_null(cell->column, record);
-		else if (!read_cell(r, cell, values[at], record, err))
+		else if (!read_cell(r, cell, value_of(cells, at), record, err))
 			return false;
 	}
 	nn_features_derive(r->features, record);
@@ -369,7 +414,17 @@ neural_row_read(NeuralRowReader *r, const Datum *values, const bool *nulls,
 {
 	nn_error err;
 
-	neural_check(read_row(r, values, nulls, record, &err), &err);
+	neural_check(read_row(r, (Cells){values, nulls, NULL}, record, &err), &err);
+}
+
+void
+neural_row_read_arguments(NeuralRowReader *r, const NullableDatum *arguments,
+						  char *record)
+{
+	nn_error err;
+
+	neural_check(read_row(r, (Cells){NULL, NULL, arguments}, record, &err),
+				 &err);
 }
 
 /* Far enough from the ends that no time zone leads over them. */
@@ -396,17 +451,7 @@ neural_row_try(NeuralRowReader *r, const Datum *values, const bool *nulls,
 			!is_plain_time(DatumGetTimestampTz(values[at])))
 			return false;
 	}
-	return read_row(r, values, nulls, record, &err);
-}
-
-static void
-count_nans(NeuralRowReader *r, const float *x, size_t n)
-{
-	int nans = 0;
-
-	for (size_t i = 0; i < n; i++)
-		nans += x[i] != x[i];
-	r->nans += nans;
+	return read_row(r, (Cells){values, nulls, NULL}, record, &err);
 }
 
 bool
