@@ -8,7 +8,7 @@
 # a throw-away server on which the extension is installed.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
-count=${1:-2000}
+count=${1:-5000}
 seed=${2:-$RANDOM}
 database=neural_batch
 out=$(mktemp)

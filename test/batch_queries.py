@@ -252,10 +252,11 @@ def settings(rng, how):
             ("enable_sort", ("off",), 0.1),
             ("enable_material", ("off",), 0.1),
             ("enable_memoize", ("off",), 0.1),
-            ("from_collapse_limit", (1,), 0.1),
-            ("jit_above_cost", (0,), 0.02)):
+            ("from_collapse_limit", (1,), 0.1)):
         if rng.random() < share:
             chosen += [name, str(rng.choice(values))]
+    # what is switched off costs so much that all would be compiled
+    chosen += ["jit", "off"] if rng.random() < 0.98 else ["jit_above_cost", "0"]
     if how == "parallel":
         chosen += ["force_parallel_mode", rng.choice(("on", "regress")),
                    "parallel_setup_cost", "0", "parallel_tuple_cost", "0",
