@@ -124,7 +124,8 @@ def train(cursor, threads, epochs):
 def timed(cursor, query):
     start = time.perf_counter()
     cursor.execute(query)
-    cursor.fetchall()
+    if cursor.description:
+        cursor.fetchall()
     return time.perf_counter() - start
 
 
@@ -233,12 +234,15 @@ def bench_predict(cursor, rounds):
     total = "SELECT sum(" + " + ".join(f"f{i}" for i in range(1, 29)) + ") FROM w1"
     predict = "SELECT sum(neural.predict('ours', w1)) FROM w1"
     listed = "SELECT count(p) FROM (SELECT neural.predict('ours', w1) AS p FROM w1 OFFSET 0) s"
-    floor, ours, in_list, scalar, floor_parallel, ours_parallel = [], [], [], [], [], []
+    floor, ours, in_list, scalar, threads, floor_parallel, ours_parallel = [], [], [], [], [], [], []
     timed(cursor, predict)
     for _ in range(rounds):
         floor.append(timed(cursor, total))
         ours.append(timed(cursor, predict))
         in_list.append(timed(cursor, listed))
+        cursor.execute("SET neural.predict_threads = 2")
+        threads.append(timed(cursor, predict))
+        cursor.execute("RESET neural.predict_threads")
         cursor.execute("SET neural.enable_batch = off")
         scalar.append(timed(cursor, predict))
         cursor.execute("SET neural.enable_batch = on")
@@ -248,14 +252,28 @@ def bench_predict(cursor, rounds):
         cursor.execute("SET max_parallel_workers_per_gather = 0")
     row("SELECT sum(f1 + ... + f28)", floor)
     row("SELECT sum(neural.predict(model, row))", ours)
+    row("the same on two threads", threads)
     row("SELECT neural.predict(model, row)", in_list)
     row("the sum of predictions, row by row", scalar)
     row("SELECT sum(f1 + ... + f28), a parallel worker allowed", floor_parallel)
     row("SELECT sum(neural.predict(model, row)), likewise", ours_parallel)
     at_most("predicting, to the sum", ours, floor, 1.7)
+    at_most("predicting on two threads, to the sum", threads, floor, 1.4)
     at_most("predicting row by row, to the sum", scalar, floor, 4)
     at_most("predicting with a parallel worker, to the sum", ours_parallel, floor_parallel, 1.7)
     at_most("predicting under an aggregate, to in a target list", ours, in_list, 1.1)
+
+
+def bench_score(cursor, peers, rounds):
+    say("\na table of ids and predictions")
+    ours, torch = [], []
+    for _ in range(rounds):
+        cursor.execute("DROP TABLE IF EXISTS scores, peer_scores")
+        ours.append(timed(cursor, "CREATE TABLE scores AS SELECT id, neural.predict('ours', w1) AS p FROM w1"))
+        torch.append(peers[1].ask("score"))
+    row("CREATE TABLE AS, one process and thread", ours)
+    row("COPY binary, numpy, torch, COPY binary back", torch)
+    goal("a table of predictions against COPY and torch", statistics.median(torch) / statistics.median(ours), 5)
 
 
 def bench_large(cursor, rounds):
@@ -265,16 +283,24 @@ def bench_large(cursor, rounds):
     cursor.execute("SELECT epochs FROM neural.train('large', 'w2', target => 'y', layers => "
                    "'dense(512, relu) dense(256, relu) dense(128, relu)', epochs => 1, batch_size => 1024)")
     predict = "SELECT sum(neural.predict('large', w2)) FROM w2"
-    batched, scalar = [], []
+    batched, threads, scalar = [], [], []
     timed(cursor, predict)
     for _ in range(rounds):
         batched.append(timed(cursor, predict))
+        cursor.execute("SET neural.predict_threads = 2")
+        threads.append(timed(cursor, predict))
+        cursor.execute("RESET neural.predict_threads")
         cursor.execute("SET neural.enable_batch = off")
         scalar.append(timed(cursor, predict))
         cursor.execute("SET neural.enable_batch = on")
-    row("in batches", batched)
+    row("in batches, one thread", batched)
+    row("in batches, two threads", threads)
     row("row by row", scalar)
-    goal("batches of a large network against rows", statistics.median(scalar) / statistics.median(batched), 4)
+    work = 2 * (28 * 512 + 512 * 256 + 256 * 128 + 128) * 1e5 / 1e9
+    say(f"  in batches {work / statistics.median(batched):.0f} GFLOP/s, row by row "
+        f"{work / statistics.median(scalar):.0f} GFLOP/s")
+    goal("batches of a large network against rows, one thread", statistics.median(scalar) / statistics.median(batched), 4)
+    goal("batches of a large network against rows, two threads", statistics.median(scalar) / statistics.median(threads), 4)
 
 
 def bench_one(cursor, rounds):
@@ -325,6 +351,7 @@ def main():
         bench_read(cursor, peers, arguments.rounds)
     if "predict" in parts:
         bench_predict(cursor, arguments.rounds)
+        bench_score(cursor, peers, min(3, arguments.rounds))
         bench_large(cursor, arguments.rounds)
         bench_one(cursor, arguments.rounds)
     say("\na matrix product of 1024^3 by the peers' BLAS, GFLOP/s")

@@ -99,6 +99,40 @@ def read_pandas():
             frame["y"].to_numpy(dtype=np.float32))
 
 
+def score():
+    """Read ids and features, predict, and write a table of both back."""
+    with connect() as c:
+        cursor = c.cursor()
+        out = io.BytesIO()
+        cursor.copy_expert(f"COPY (SELECT id, {columns} FROM w1) TO STDOUT (FORMAT binary)", out)
+        fields = [("n", ">i2"), ("lid", ">i4"), ("id", ">i4")]
+        for i in range(28):
+            fields += [(f"l{i}", ">i4"), (f"v{i}", ">f4")]
+        fields += [("ly", ">i4"), ("y", "i1")]
+        record = np.dtype(fields)
+        buffer = out.getbuffer()
+        rows = np.frombuffer(buffer, dtype=record, offset=19,
+                             count=(len(buffer) - 21) // record.itemsize)
+        x = np.empty((len(rows), 28), np.float32)
+        for i in range(28):
+            x[:, i] = rows[f"v{i}"]
+        model = network()
+        x = torch.from_numpy(x)
+        with torch.inference_mode():
+            predicted = torch.cat([torch.sigmoid(model(part)).squeeze(1)
+                                   for part in torch.split(x, 8192)]).numpy()
+        back = np.empty(len(rows), dtype=[("n", ">i2"), ("lid", ">i4"), ("id", ">i4"),
+                                          ("lp", ">i4"), ("p", ">f8")])
+        back["n"] = 2
+        back["lid"] = 4
+        back["id"] = rows["id"]
+        back["lp"] = 8
+        back["p"] = predicted
+        data = b"PGCOPY\n\xff\r\n\0" + bytes(8) + back.tobytes() + b"\xff\xff"
+        cursor.execute("CREATE TABLE peer_scores (id int, p float8)")
+        cursor.copy_expert("COPY peer_scores FROM STDIN (FORMAT binary)", io.BytesIO(data))
+
+
 def store(model):
     out = io.BytesIO()
     torch.save(model.state_dict(), out)
@@ -141,6 +175,8 @@ def main():
             answer = train(x[:rows], y[:rows], int(words[1]))[1:]
         elif words[0] == "copy":
             answer = timed(read_copy)
+        elif words[0] == "score":
+            answer = timed(score)
         elif words[0] == "pandas":
             answer = timed(read_pandas)
         elif words[0] == "whole_copy":

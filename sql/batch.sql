@@ -230,7 +230,21 @@ SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p');
 RESET neural.batch_rows;
 SET work_mem = '64kB';
 SELECT same('SELECT md5(wide), neural.predict(''plain'', p) FROM (SELECT *, repeat(kind, 100000) AS wide FROM points WHERE id < 40 OFFSET 0) p');
+SET max_parallel_workers_per_gather = 0;
+SET work_mem = '4MB';
+-- a batch of such rows is as many as fit, and one
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+    SELECT count(*) FROM (SELECT md5(wide), neural.predict('plain', p) FROM (SELECT *, repeat(kind, 1000000) AS wide FROM points WHERE id <= 41 OFFSET 0) p OFFSET 0) q;
 RESET work_mem;
+
+-- threads share large batches
+CREATE TABLE many AS SELECT i % 17 / 2.0::real AS x, i % 23 / 3.0::real AS y, i AS id FROM generate_series(1, 4000) i;
+SELECT neural.train('wide', 'points', target => 'z', features => '{x,y}', layers => 'dense(512) tanh dense(64) tanh', epochs => 1, seed => 1) IS NOT NULL;
+SET neural.predict_threads = 3;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT sum(neural.predict('wide', m)) FROM many m;
+SELECT same('SELECT id, neural.predict(''wide'', m), neural.embed(''wide'', m, ''1'') FROM many m ORDER BY id');
+RESET neural.predict_threads;
+RESET max_parallel_workers_per_gather;
 
 -- partitions, dropped columns
 CREATE TABLE parts (gone int, id int, y real, g int, x real) PARTITION BY LIST (g);

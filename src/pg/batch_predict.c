@@ -377,7 +377,6 @@ predict_model(BatchScan *b, BatchModel *m)
 						 part, m->out + done * m->out_size, &err),
 					 &err);
 	}
-	b->threads = Max(b->threads, threads);
 }
 
 void

@@ -129,6 +129,7 @@ neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
 	nn_team *team = threads > 1 ? find_team(b, threads) : NULL;
 	int layer = s->finish->finish_layer != NULL ? s->layer : -1;
 
+	b->threads = Max(b->threads, nn_team_size(team));
 	if (nn_team_size(team) > 1)
 		return nn_predict_by_team(
 			team, find_members(m, nn_team_size(team))->predictors, records,
