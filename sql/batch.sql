@@ -234,7 +234,7 @@ SET max_parallel_workers_per_gather = 0;
 SET work_mem = '4MB';
 -- a batch of such rows is as many as fit, and one
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT count(*) FROM (SELECT md5(wide), neural.predict('plain', p) FROM (SELECT *, repeat(kind, 1000000) AS wide FROM points WHERE id <= 41 OFFSET 0) p OFFSET 0) q;
+    SELECT count(m), count(y) FROM (SELECT md5(wide) AS m, neural.predict('plain', p) AS y FROM (SELECT *, repeat(kind, 1000000) AS wide FROM points WHERE id <= 41 OFFSET 0) p OFFSET 0) q;
 RESET work_mem;
 
 -- threads share large batches
