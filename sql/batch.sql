@@ -92,6 +92,7 @@ SELECT same('SELECT id, neural.predict(''vectors'', p) FROM points p LIMIT 249')
 SELECT same('SELECT id, id <> 250 AND neural.predict(''vectors'', p) > 0, COALESCE(1, neural.predict(''vectors'', p)) FROM points p');
 SELECT same('SELECT id FROM points p WHERE neural.predict(''vectors'', p) > -1000');
 SELECT same('SELECT sum(neural.predict(''vectors'', p)) FROM points p');
+SELECT same('SELECT bool_or(g = ANY (ARRAY(SELECT 1 / (q.id - 1) FROM points q))), sum(neural.predict(''plain'', p, 99)) FROM points p');
 SELECT same('SELECT id, neural.predict(''plain'', p, 9) FROM points p');
 SELECT same('SELECT id, CASE WHEN id > 400 THEN neural.predict(''plain'', p, 9) END FROM points p');
 SELECT left(same('SELECT id, neural.predict_as(''plain'', p, NULL::date) FROM points p'), 12);

@@ -49,8 +49,14 @@ extern bool neural_is_batch_call(Node *node);
 /* Whether there is one in an expression. */
 extern bool neural_has_batch_call(Node *node);
 
-/* Whether evaluating it can never raise an error, and has no effects. */
+/*
+ * Whether evaluating it can never raise an error, and has no effects; once the
+ * parameters that a subquery gives are known.
+ */
 extern bool neural_cannot_fail(Node *node);
+
+/* Whether there is a parameter that the executor sets. */
+extern bool neural_has_exec_param(Node *node);
 
 /*
  * Split the nodes of a plan, if there are to be batches, and spell out the

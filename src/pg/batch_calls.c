@@ -196,6 +196,22 @@ neural_cannot_fail(Node *node)
 	return !may_fail_walker(node, NULL);
 }
 
+static bool
+exec_param_walker(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		return true;
+	return expression_tree_walker(node, exec_param_walker, NULL);
+}
+
+bool
+neural_has_exec_param(Node *node)
+{
+	return exec_param_walker(node, NULL);
+}
+
 /* What the server brings along tells nobody that it was called. */
 static bool
 may_tell(Oid function, void *context)

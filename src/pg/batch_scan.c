@@ -87,16 +87,6 @@ ask_batch_all(BatchScan *b, List *expressions, int tried)
 	return asking;
 }
 
-static bool
-has_exec_param(Node *node, void *unused)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		return true;
-	return expression_tree_walker(node, has_exec_param, NULL);
-}
-
 /* Where the fields of a row that is spelled out come from. */
 static void
 find_fields(BatchCall *c, RowExpr *row)
@@ -149,7 +139,7 @@ begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
 		Node *arg = list_nth(expr->args, i);
 
 		c->args[i] = ExecInitExpr((Expr *) arg, &b->css.ss.ps);
-		if (i != 1 && has_exec_param(arg, NULL))
+		if (i != 1 && neural_has_exec_param(arg))
 			c->has_param = true;
 	}
 	if (IsA(linitial(expr->args), Var))

@@ -84,7 +84,8 @@ collect_slipping(Node *node, Slip *s)
 	}
 	if (!neural_has_batch_call(node))
 	{
-		s->may_fail |= !neural_cannot_fail(node);
+		/* whoever asks for a parameter first may run a subquery */
+		s->may_fail |= !neural_cannot_fail(node) || neural_has_exec_param(node);
 		return false;
 	}
 	switch (nodeTag(node))

@@ -14,9 +14,11 @@ trap 'rm -rf "$out"' EXIT
 chmod 755 "$out"
 version=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 
-# The machine's own package sources, asked for sources.
+# The machine's own package sources, asked for sources: the newest that is there.
 fetch()
 {
+	local file v
+
 	mkdir -p "$out/lists/partial" "$out/etc"
 	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
 		sed -n 's/^deb /deb-src /p' >"$out/etc/sources.list"
@@ -24,10 +26,15 @@ fetch()
 		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$out/etc/$(basename "$file")"
 	done
 	set -- -qq -o Dir::Etc::sourcelist="$out/etc/sources.list" \
-		-o Dir::Etc::sourceparts="$out/etc" -o Dir::State::lists="$out/lists"
-	(cd "$out" && apt-get "$@" update >/dev/null 2>&1
-		apt-get "$@" --download-only source "postgresql-$version" >/dev/null 2>&1 &&
-		mkdir source && tar -xf postgresql-*.orig.tar.* -C source --strip-components=1)
+		-o Dir::Etc::sourceparts="$out/etc" -o Dir::State::lists="$out/lists" -o Dir::Cache="$out"
+	cd "$out" || return 1
+	apt-get "$@" update >/dev/null 2>&1
+	for v in $(apt-cache "$@" showsrc "postgresql-$version" 2>/dev/null | sed -n 's/^Version: //p' | sort -uVr); do
+		apt-get "$@" --download-only source "postgresql-$version=$v" >/dev/null 2>&1 || continue
+		mkdir source && tar -xf postgresql-*.orig.tar.* -C source --strip-components=1
+		return
+	done
+	return 1
 }
 
 source=${PG_SOURCE:-$out/source}
@@ -43,7 +50,8 @@ gcc -O1 -fPIC -shared -I"$("$PG_CONFIG" --includedir-server)" -o "$suite/regress
 	echo "not ok the suite's own library"
 	exit 1
 }
-# The server reads and writes here.
+# The server reads and writes here, as a user of its own.
+mkdir -p "$suite/results" "$suite/testtablespace"
 chmod -R a+rwX "$suite"
 
 # run OPTIONS: the names of the tests that fail
