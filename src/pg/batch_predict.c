@@ -60,8 +60,6 @@ neural_batch_adopt(BatchCall *c)
 	MemoryContextSwitchTo(old);
 	c->nmodels++;
 	c->last_version = found->found_version;
-	if (c->nfields > 0 && c->in_order)
-		c->last = Max(c->last, neural_row_reader_last(m->state->reader));
 }
 
 /*

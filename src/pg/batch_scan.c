@@ -117,6 +117,9 @@ find_fields(BatchCall *c, RowExpr *row)
 		c->last = Max(c->last, c->fields[i].column);
 		c->in_order &= c->fields[i].column == i + 1;
 	}
+	/* such a row need not be taken apart */
+	if (c->in_order)
+		c->last = 0;
 }
 
 static void
@@ -142,15 +145,15 @@ begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
 		if (i != 1 && neural_has_exec_param(arg))
 			c->has_param = true;
 	}
-	if (IsA(linitial(expr->args), Var))
-	{
-		c->model_column = ((Var *) linitial(expr->args))->varattno - b->ncalls;
-		c->last = c->model_column;
-	}
 	if (IsA(row, RowExpr))
 		find_fields(c, (RowExpr *) row);
 	else
 		b->evaluates = true;
+	if (IsA(linitial(expr->args), Var))
+	{
+		c->model_column = ((Var *) linitial(expr->args))->varattno - b->ncalls;
+		c->last = Max(c->last, c->model_column);
+	}
 	c->may_fail = !neural_cannot_fail(row);
 	b->calls_may_fail |= c->may_fail;
 }

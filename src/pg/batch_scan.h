@@ -80,7 +80,7 @@ typedef struct BatchCall
 	int nfields;			 /* of a row that is spelled out; 0: it is not */
 	BatchField *fields;
 	bool in_order; /* the fields are the columns of the node below */
-	int last;	   /* column that is read */
+	int last;	   /* column up to which a row must be taken apart */
 	Datum *values;
 	bool *nulls;
 
