@@ -3,10 +3,11 @@
 # queries run, and beside other extensions with hooks.
 #
 # Wants PGHOST and so on of a throw-away server on which the extension is
-# installed, and PG_CONFIG.
+# installed; at last starts one of its own, with the programs in the PATH.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
-: "${PG_CONFIG:=pg_config}"
+. "$root/scripts/common.sh"
+PG_CONFIG=$(command -v pg_config) || die "no pg_config in the PATH"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 status=0
@@ -75,4 +76,20 @@ is "auto_explain with ANALYZE" "Rows Predicted: 99" \
 is "switched off" "Seq Scan on t" \
 	"-c session_preload_libraries=auto_explain -c neural.enable_batch=off"
 dropdb neural_settings
-exit $status
+
+# All are loaded when the server starts, and each one sees the same rows.
+make_work_folder 512
+trap 'rm -rf "$out"; cleanup' EXIT
+start_cluster "shared_preload_libraries = 'pg_stat_statements,neural,auto_explain'" \
+	"auto_explain.log_min_duration = 0" "auto_explain.log_analyze = on"
+psql -XAtq -v ON_ERROR_STOP=1 >"$out/log" 2>&1 <<'SQL' || cat "$out/log"
+CREATE EXTENSION pg_stat_statements;
+CREATE EXTENSION neural;
+CREATE TABLE t AS SELECT i::real AS x, i % 7 AS y FROM generate_series(1, 100) i;
+SELECT neural.train('m', 't', target => 'y', layers => 'dense(4) relu', epochs => 1);
+SELECT x, neural.predict('m', t) FROM t WHERE neural.predict('m', t) > -1000;
+SQL
+result "preloaded, pg_stat_statements counts" test "$(psql -XAtc "SELECT calls || ' ' || rows FROM pg_stat_statements
+	WHERE query LIKE 'SELECT x, neural.predict%'")" = "1 100"
+result "preloaded, auto_explain tells" grep -q "Rows Predicted: 99" "$work/data/log"
+(exit $status)
