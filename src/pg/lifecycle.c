@@ -318,6 +318,34 @@ neural_create_function(PG_FUNCTION_ARGS)
 
 /* ---------- grant_predict ---------- */
 
+/* What a role must read to predict, and may read to look. */
+static const char *const predict_columns[] = {"version", "active", "trained_at",
+											  "metrics"};
+
+/*
+ * GRANT does as much as the caller may, with a warning about the rest.  Here
+ * a part is worth nothing.
+ */
+static void
+check_may_grant(Oid relid)
+{
+	AclMode mode = ACL_GRANT_OPTION_FOR(ACL_SELECT);
+	Oid user = GetUserId();
+
+	if (pg_class_aclcheck(relid, user, mode) == ACLCHECK_OK)
+		return;
+	for (int i = 0; i < (int) lengthof(predict_columns); i++)
+		if (pg_attribute_aclcheck(relid, get_attnum(relid, predict_columns[i]),
+								  user, mode) != ACLCHECK_OK)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for model %s", get_rel_name(relid)),
+				 errhint("Only its owner, and roles that hold SELECT on it "
+						 "WITH GRANT OPTION, can let others predict with "
+						 "it.")));
+}
+
 static void
 check_schema_usage(Oid relid, const char *role, Oid role_oid)
 {
@@ -337,18 +365,26 @@ neural_grant_predict(PG_FUNCTION_ARGS)
 	Oid relid = PG_GETARG_OID(0);
 	char *role = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool everybody = strcmp(role, "public") == 0;
+	StringInfoData sql;
 	Oid role_oid;
 	int level;
 
 	PreventCommandIfReadOnly("neural.grant_predict()");
+	PreventCommandDuringRecovery("neural.grant_predict()");
 	neural_check_model_table(relid);
+	check_may_grant(relid);
 	role_oid = everybody ? ACL_ID_PUBLIC : get_role_oid(role, false);
+	/* two GRANTs at once fail with "tuple concurrently updated" */
+	LockRelationOid(relid, ShareUpdateExclusiveLock);
+	neural_check_model_table(relid);
 	level = neural_sql_begin();
-	neural_sql_run(psprintf("GRANT SELECT (version, active, trained_at, "
-							"metrics) ON %s TO %s",
-							neural_sql_name(relid),
-							everybody ? "PUBLIC" : quote_identifier(role)),
-				   false, 0, NULL, NULL, NULL);
+	initStringInfo(&sql);
+	for (int i = 0; i < (int) lengthof(predict_columns); i++)
+		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "GRANT SELECT (",
+						 predict_columns[i]);
+	appendStringInfo(&sql, ") ON %s TO %s", neural_sql_name(relid),
+					 everybody ? "PUBLIC" : quote_identifier(role));
+	neural_sql_run(sql.data, false, 0, NULL, NULL, NULL);
 	neural_sql_end(level);
 	check_schema_usage(relid, role, role_oid);
 	PG_RETURN_VOID();
