@@ -222,7 +222,8 @@ neural_import_model(PG_FUNCTION_ARGS)
 
 /*
  * A type that a model names, as SQL that means the same under any search_path.
- * The text is only ever taken for the name of a type.
+ * The text is only ever taken for the name of a type, and "text" for the name
+ * of the server's own: so this is called between neural_sql_begin and _end.
  */
 static char *
 resolve_type(const char *utf8, Oid *type)
@@ -281,6 +282,7 @@ neural_create_function(PG_FUNCTION_ARGS)
 									ALLOCSET_SMALL_SIZES);
 	m = neural_model_open(relid, 0, context)->model;
 
+	level = neural_sql_begin();
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE FUNCTION %s(",
 					 quote_qualified_identifier(schema, function));
@@ -308,10 +310,9 @@ neural_create_function(PG_FUNCTION_ARGS)
 					 "RETURN %s",
 					 type_name, function_body(m, relid, type, type_name));
 
-	level = neural_sql_begin();
 	neural_sql_run(sql.data, false, 0, NULL, NULL, NULL);
-	neural_sql_end(level);
 	created = LookupFuncName(names, m->features->nread, types, false);
+	neural_sql_end(level);
 	MemoryContextDelete(context);
 	PG_RETURN_OID(created);
 }
