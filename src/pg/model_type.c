@@ -36,9 +36,10 @@ compute_digest(const uint8 *bytes, Size n, uint8 *digest)
 	{
 		const char *why = pstrdup(pg_cryptohash_error(ctx));
 
+		/* OpenSSL does not say that it was memory, but what else can it be? */
 		pg_cryptohash_free(ctx);
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
+				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not compute SHA-256 of a model: %s", why)));
 	}
 	pg_cryptohash_free(ctx);
