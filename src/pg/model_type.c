@@ -90,14 +90,16 @@ neural_model_datum(const nn_model *m)
 	return value;
 }
 
-Datum
-neural_model_import(const void *bytes, Size n)
+/*
+ * The checksums of sections do not cover what lies between them, where one bit
+ * makes a section that must be known into one that may be skipped.
+ */
+void
+neural_model_check(const void *bytes, Size n)
 {
-	MemoryContext context;
 	uint8 digest[NN_MODEL_DIGEST_SIZE];
 	nn_error err;
 
-	check_size(n);
 	neural_check(nn_model_check_header(bytes, n, &err), &err);
 	compute_digest(bytes, n, digest);
 	if (memcmp(digest, (const uint8 *) bytes + NN_MODEL_DIGEST_AT,
@@ -105,6 +107,16 @@ neural_model_import(const void *bytes, Size n)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("model is damaged"),
 				 errdetail("Its SHA-256 is not the one it was written with.")));
+}
+
+Datum
+neural_model_import(const void *bytes, Size n)
+{
+	MemoryContext context;
+	nn_error err;
+
+	check_size(n);
+	neural_model_check(bytes, n);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "neural model check",
 									ALLOCSET_DEFAULT_SIZES);

@@ -20,6 +20,9 @@ extern Datum neural_model_datum(const nn_model *m);
 /* The same from bytes that came from outside: everything is checked. */
 extern Datum neural_model_import(const void *bytes, Size n);
 
+/* ERRCODE_DATA_CORRUPTED unless these are the bytes that were written. */
+extern void neural_model_check(const void *bytes, Size n);
+
 /*
  * What loading n bytes may take: every number of the file has a place in
  * memory, and a layer of a few bytes of text is a struct of some kilobytes.
