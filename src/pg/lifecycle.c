@@ -47,7 +47,7 @@ lock_versions(Oid relid, const char *function, AclMode mode)
 	neural_check_model_table(relid);
 	acl = pg_class_aclcheck(relid, GetUserId(), mode);
 	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+		aclcheck_error(acl, OBJECT_TABLE, neural_relation_name(relid));
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	neural_check_model_table(relid);
 }

@@ -54,6 +54,12 @@ extern void neural_model_pin(NeuralLoadedModel *model,
 							 MemoryContext pin_context);
 
 /*
+ * Keep a model's name and columns as they are to the end of the transaction.
+ * Only those who may read something of it may lock it.
+ */
+extern void neural_model_lock(Oid relid);
+
+/*
  * The value of a version of a model table (version 0: the active one), read
  * with the caller's rights: SELECT on the table or on its column "version" is
  * needed, row security applies.  Errors: not a model table, no such version,
