@@ -251,6 +251,7 @@ start_cluster()
 		echo "fsync = off"
 		echo "max_wal_size = 4GB"
 		echo "log_min_messages = warning"
+		[ -z "${VALGRIND:-}" ] || echo "jit = off"
 		for setting; do
 			echo "$setting"
 		done
