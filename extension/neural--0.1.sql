@@ -3,6 +3,31 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION neural" to load this file. \quit
 
+/* ---------- the schema is ours alone ---------- */
+
+-- Whoever owns the schema could replace what is in it, and what is in it
+-- already might be taken for ours.  A schema that a superuser has made and left
+-- empty is what pg_restore brings.
+DO $$
+DECLARE
+    stranger name := (SELECT r.rolname FROM pg_catalog.pg_namespace n
+        JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'neural' AND NOT r.rolsuper);
+    found text := (SELECT pg_catalog.pg_describe_object(classid, objid, 0) FROM pg_catalog.pg_depend
+        WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+            AND refobjid OPERATOR(pg_catalog.=) 'neural'::pg_catalog.regnamespace
+            AND classid OPERATOR(pg_catalog.<>) 'pg_catalog.pg_extension'::pg_catalog.regclass LIMIT 1);
+BEGIN
+    IF stranger IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "neural" already exists and belongs to role "%"', stranger
+            USING ERRCODE = 'duplicate_schema', HINT = 'Drop it, or rename it.';
+    ELSIF found IS NOT NULL THEN
+        RAISE EXCEPTION 'schema "neural" already exists and is not empty'
+            USING ERRCODE = 'duplicate_schema', DETAIL = pg_catalog.format('It contains %s.', found),
+                HINT = 'Drop it, or rename it.';
+    END IF;
+END $$;
+
 /* ---------- the type of a trained model ---------- */
 
 CREATE TYPE neural.model;

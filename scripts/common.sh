@@ -7,7 +7,9 @@
 # when the script ends.  No existing cluster is ever touched.  PostgreSQL loads
 # extensions from the server's own folders, so "make install" does write there.
 #
-# Environment: PG_CONFIG chooses the server, TMPDIR the place of the cluster.
+# Environment: PG_CONFIG chooses the server, TMPDIR the place of the cluster;
+# VALGRIND=1 runs the cluster under valgrind, whose findings go to valgrind.* in
+# the cluster's folder.
 
 export LC_ALL=C.UTF-8
 work=
@@ -209,10 +211,29 @@ make_work_folder()
 	chmod 700 "$work"
 }
 
+# A server that is valgrind with a server in it.  Without its own build with
+# USE_VALGRIND there is noise, about padding that is written to disk, say.
+under_valgrind()
+{
+	server=$work/postgres
+	printf '#!/bin/sh\nexec valgrind --quiet --trace-children=yes --vgdb=no --leak-check=no %s --log-file=%s "%s" "$@"\n' \
+		"--num-callers=30" "$work/valgrind.%p" "$bindir/postgres" >"$server"
+	chmod 755 "$server"
+}
+
+# valgrind_findings: errors that the extension has a part in
+valgrind_findings()
+{
+	cat "$work"/valgrind.* 2>/dev/null | awk '
+		/^==[0-9]+== *$/ { if (ours) print block; block = ""; ours = 0; next }
+		{ block = block $0 "\n"; ours = ours || /neural[a-z_]*\.so/ || /src\/(pg|nn)\// }
+		END { if (ours) print block }'
+}
+
 # start_cluster SETTING...
 start_cluster()
 {
-	local setting
+	local setting server
 
 	bindir=$("$PG_CONFIG" --bindir)
 	server_user=$(id -un)
@@ -230,12 +251,16 @@ start_cluster()
 		echo "fsync = off"
 		echo "max_wal_size = 4GB"
 		echo "log_min_messages = warning"
+		[ -z "${VALGRIND:-}" ] || echo "jit = off"
 		for setting; do
 			echo "$setting"
 		done
 	} >>"$work/data/postgresql.conf"
+	server=$bindir/postgres
+	[ -z "${VALGRIND:-}" ] || under_valgrind
 	# The server must not hold the tree's lock.
-	quietly as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/data/log" -w start 9<&-
+	quietly as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/data/log" -p "$server" \
+		-t 600 -w start 9<&-
 	export PGHOST=$work PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 	export PATH="$bindir:$PATH"
 }

@@ -96,6 +96,44 @@ new_database neural_restored UTF8
 query neural_restored "CREATE EXTENSION neural" >/dev/null
 pg_dump -Fc -n shop -f "$folder/c" neural_dump && pg_restore -d neural_restored "$folder/c"
 compare "dump: one schema, custom format"
+new_database neural_restored UTF8
+pg_dump -Fc -f "$folder/whole" neural_dump && pg_restore -j 2 -e -d neural_restored "$folder/whole"
+compare "dump: custom format, restored by two jobs"
+
+# An owner who is no superuser dumps and restores what is his, with two jobs.
+psql -Xq -v ON_ERROR_STOP=1 -d neural_dump >/dev/null <<'SQL' || exit 1
+DROP ROLE IF EXISTS neural_dump_owner, neural_dump_reader;
+CREATE ROLE neural_dump_owner LOGIN;
+CREATE ROLE neural_dump_reader;
+CREATE SCHEMA hers AUTHORIZATION neural_dump_owner;
+GRANT USAGE ON SCHEMA shop TO neural_dump_owner;
+GRANT SELECT ON shop.sales TO neural_dump_owner;
+SET ROLE neural_dump_owner;
+CREATE TABLE hers.sales AS SELECT * FROM shop.sales;
+SELECT neural.train('hers.model', 'hers.sales', target => 'stadt', layers => 'dense(8) relu', epochs => 3, seed => 1);
+SELECT neural.grant_predict('hers.model', 'neural_dump_reader');
+COMMENT ON TABLE hers.model IS 'ihres';
+COMMENT ON COLUMN hers.model.note IS 'was es war';
+CREATE VIEW hers.guessed AS SELECT id, neural.classify('hers.model', s) AS stadt FROM hers.sales s;
+SQL
+hers="SELECT md5(string_agg(convert_to(concat(g.id, g.stadt, neural.predict_proba('hers.model', s, 'Köln')), 'UTF8')::text, ',' ORDER BY g.id))
+	FROM hers.guessed g JOIN hers.sales s USING (id)
+	UNION ALL SELECT string_agg(version || encode(sha256(neural.model_send(model)), 'hex') || training || metrics, ',') FROM hers.model
+	UNION ALL SELECT concat(owner, comment, col_description(model, 10)) FROM neural.models WHERE schema = 'hers'
+	UNION ALL SELECT string_agg(attname || attacl::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'hers.model'::regclass"
+before_hers=$(query neural_dump "$hers")
+new_database neural_restored UTF8
+query neural_restored "CREATE EXTENSION neural; GRANT CREATE ON DATABASE neural_restored TO neural_dump_owner" >/dev/null
+pg_dump -U neural_dump_owner -Fd -j 2 -n hers -f "$folder/hers" neural_dump &&
+	pg_restore -U neural_dump_owner -j 2 -e -d neural_restored "$folder/hers"
+check "dump: by the owner, into another database" "$before_hers" "$(query neural_restored "$hers")"
+check "dump: what is compared is there" "0" "$(printf '%s' "$before_hers" | grep -c ERROR)"
+dropdb neural_restored
+query neural_dump "DROP SCHEMA hers CASCADE; DROP OWNED BY neural_dump_owner, neural_dump_reader; DROP ROLE neural_dump_owner, neural_dump_reader" >/dev/null
+
+new_database neural_restored UTF8
+query neural_restored "CREATE EXTENSION neural" >/dev/null
+pg_restore -d neural_restored "$folder/c"
 
 # A restored model goes on: the next version, and the one before again.
 query neural_restored "SELECT neural.train('shop.stadt', 'shop.sales', target => 'stadt', layers => 'dense(4) relu', epochs => 1, seed => 3, options => '{\"activate\": \"always\"}')" >/dev/null

@@ -105,4 +105,7 @@ check "every function is the C library's" \
 check "nothing but two views is granted to all" \
 	"$(query "SELECT oid::regclass FROM pg_class WHERE oid IN ($members) AND relkind IN ('r', 'v')
 		AND relname NOT IN ('models', 'devices') AND relacl::text ~ '[{,]='")"
+check "the script's checker finds what it is about" "$(python3 test/spot.py --self-test 2>&1)"
+check "the scripts trust no name that others could have made" \
+	"$(python3 test/spot.py extension/neural--*.sql 2>&1)"
 exit $status

@@ -188,7 +188,8 @@ nn_team_create(nn_arena *arena, int size, nn_error *err)
 			nn_team_destroy(team);
 		}
 	}
-	nn_fail(err, NN_UNAVAILABLE, "could not start %d threads", size - 1);
+	/* what a thread lacks is memory, or a slot of the system's */
+	nn_fail(err, NN_NOMEM, "could not start %d threads", size - 1);
 	nn_detail(err, "%s", strerror(rc));
 	return NULL;
 }

@@ -76,7 +76,7 @@ neural_versions(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	relid = PG_GETARG_OID(0);
-	neural_check_model_table(relid);
+	neural_model_lock(relid);
 
 	initStringInfo(&sql);
 	appendStringInfo(
@@ -121,7 +121,7 @@ neural_history(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	relid = PG_GETARG_OID(0);
-	neural_check_model_table(relid);
+	neural_model_lock(relid);
 	version = neural_version_arg(fcinfo, 1);
 	values[0] = Int32GetDatum(version);
 	sql = psprintf(
@@ -304,7 +304,7 @@ neural_model_select(Oid relid, int version)
 	MemoryContext caller = CurrentMemoryContext;
 	int level;
 
-	neural_check_model_table(relid);
+	neural_model_lock(relid);
 	level = neural_sql_begin();
 	values[0] = Int32GetDatum(version);
 	if (neural_sql_run(psprintf("SELECT model FROM %s WHERE %s",

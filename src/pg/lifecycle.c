@@ -47,7 +47,7 @@ lock_versions(Oid relid, const char *function, AclMode mode)
 	neural_check_model_table(relid);
 	acl = pg_class_aclcheck(relid, GetUserId(), mode);
 	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+		aclcheck_error(acl, OBJECT_TABLE, neural_relation_name(relid));
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	neural_check_model_table(relid);
 }
@@ -222,7 +222,8 @@ neural_import_model(PG_FUNCTION_ARGS)
 
 /*
  * A type that a model names, as SQL that means the same under any search_path.
- * The text is only ever taken for the name of a type.
+ * The text is only ever taken for the name of a type, and "text" for the name
+ * of the server's own: so this is called between neural_sql_begin and _end.
  */
 static char *
 resolve_type(const char *utf8, Oid *type)
@@ -281,6 +282,7 @@ neural_create_function(PG_FUNCTION_ARGS)
 									ALLOCSET_SMALL_SIZES);
 	m = neural_model_open(relid, 0, context)->model;
 
+	level = neural_sql_begin();
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE FUNCTION %s(",
 					 quote_qualified_identifier(schema, function));
@@ -308,15 +310,42 @@ neural_create_function(PG_FUNCTION_ARGS)
 					 "RETURN %s",
 					 type_name, function_body(m, relid, type, type_name));
 
-	level = neural_sql_begin();
 	neural_sql_run(sql.data, false, 0, NULL, NULL, NULL);
-	neural_sql_end(level);
 	created = LookupFuncName(names, m->features->nread, types, false);
+	neural_sql_end(level);
 	MemoryContextDelete(context);
 	PG_RETURN_OID(created);
 }
 
 /* ---------- grant_predict ---------- */
+
+/* What a role must read to predict, and may read to look. */
+static const char *const predict_columns[] = {"version", "active", "trained_at",
+											  "metrics"};
+
+/*
+ * GRANT does as much as the caller may, with a warning about the rest.  Here
+ * a part is worth nothing.
+ */
+static void
+check_may_grant(Oid relid)
+{
+	AclMode mode = ACL_GRANT_OPTION_FOR(ACL_SELECT);
+	Oid user = GetUserId();
+
+	if (pg_class_aclcheck(relid, user, mode) == ACLCHECK_OK)
+		return;
+	for (int i = 0; i < (int) lengthof(predict_columns); i++)
+		if (pg_attribute_aclcheck(relid, get_attnum(relid, predict_columns[i]),
+								  user, mode) != ACLCHECK_OK)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for model %s", get_rel_name(relid)),
+				 errhint("Only its owner, and roles that hold SELECT on it "
+						 "WITH GRANT OPTION, can let others predict with "
+						 "it.")));
+}
 
 static void
 check_schema_usage(Oid relid, const char *role, Oid role_oid)
@@ -337,18 +366,26 @@ neural_grant_predict(PG_FUNCTION_ARGS)
 	Oid relid = PG_GETARG_OID(0);
 	char *role = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool everybody = strcmp(role, "public") == 0;
+	StringInfoData sql;
 	Oid role_oid;
 	int level;
 
 	PreventCommandIfReadOnly("neural.grant_predict()");
+	PreventCommandDuringRecovery("neural.grant_predict()");
 	neural_check_model_table(relid);
+	check_may_grant(relid);
 	role_oid = everybody ? ACL_ID_PUBLIC : get_role_oid(role, false);
+	/* two GRANTs at once fail with "tuple concurrently updated" */
+	LockRelationOid(relid, ShareUpdateExclusiveLock);
+	neural_check_model_table(relid);
 	level = neural_sql_begin();
-	neural_sql_run(psprintf("GRANT SELECT (version, active, trained_at, "
-							"metrics) ON %s TO %s",
-							neural_sql_name(relid),
-							everybody ? "PUBLIC" : quote_identifier(role)),
-				   false, 0, NULL, NULL, NULL);
+	initStringInfo(&sql);
+	for (int i = 0; i < (int) lengthof(predict_columns); i++)
+		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "GRANT SELECT (",
+						 predict_columns[i]);
+	appendStringInfo(&sql, ") ON %s TO %s", neural_sql_name(relid),
+					 everybody ? "PUBLIC" : quote_identifier(role));
+	neural_sql_run(sql.data, false, 0, NULL, NULL, NULL);
 	neural_sql_end(level);
 	check_schema_usage(relid, role, role_oid);
 	PG_RETURN_VOID();

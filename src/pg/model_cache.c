@@ -152,6 +152,8 @@ load_model(struct varlena *bytes, NeuralLoadedModel *loaded)
 	release->callback.arg = release;
 	MemoryContextRegisterResetCallback(context, &release->callback);
 
+	/* it lay on a disk since it came in */
+	neural_model_check(VARDATA_ANY(bytes), n);
 	memset(loaded, 0, sizeof(*loaded));
 	loaded->context = context;
 	loaded->model = nn_model_read(arena, VARDATA_ANY(bytes), n, neural_crc32c,

@@ -72,20 +72,38 @@ column_number(Oid relid, const char *name)
 }
 
 static void
+denied(Oid relid)
+{
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied for model %s",
+						   neural_relation_name(relid)),
+					errhint("Its owner can let a role predict with it by "
+							"neural.grant_predict.")));
+}
+
+static void
 check_privilege(Oid relid)
 {
 	Oid user = GetUserId();
-	AclResult result = pg_class_aclcheck(relid, user, ACL_SELECT);
 
-	if (result != ACLCHECK_OK)
-		result = pg_attribute_aclcheck(relid, column_number(relid, "version"),
-									   user, ACL_SELECT);
-	if (result != ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for model %s", get_rel_name(relid)),
-				 errhint("Its owner can let a role predict with it by "
-						 "neural.grant_predict.")));
+	if (pg_class_aclcheck(relid, user, ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(relid, column_number(relid, "version"), user,
+							  ACL_SELECT) != ACLCHECK_OK)
+		denied(relid);
+}
+
+void
+neural_model_lock(Oid relid)
+{
+	Oid user = GetUserId();
+
+	neural_check_model_table(relid);
+	if (pg_class_aclcheck(relid, user, ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, user, ACL_SELECT, ACLMASK_ANY) !=
+			ACLCHECK_OK)
+		denied(relid);
+	LockRelationOid(relid, AccessShareLock);
+	neural_check_model_table(relid);
 }
 
 static void
@@ -168,11 +186,7 @@ neural_model_fetch(Oid relid, int version, int *found_version)
 	int wanted = version, found = 0;
 	Datum model = (Datum) 0;
 
-	/* nothing is locked for those who may not, and then checked for good */
-	neural_check_model_table(relid);
-	check_privilege(relid);
-	LockRelationOid(relid, AccessShareLock);
-	neural_check_model_table(relid);
+	neural_model_lock(relid);
 	check_privilege(relid);
 	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED)
 		wanted = visible_version(relid, version);

@@ -36,9 +36,10 @@ compute_digest(const uint8 *bytes, Size n, uint8 *digest)
 	{
 		const char *why = pstrdup(pg_cryptohash_error(ctx));
 
+		/* OpenSSL does not say that it was memory, but what else can it be? */
 		pg_cryptohash_free(ctx);
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
+				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not compute SHA-256 of a model: %s", why)));
 	}
 	pg_cryptohash_free(ctx);
@@ -89,14 +90,16 @@ neural_model_datum(const nn_model *m)
 	return value;
 }
 
-Datum
-neural_model_import(const void *bytes, Size n)
+/*
+ * The checksums of sections do not cover what lies between them, where one bit
+ * makes a section that must be known into one that may be skipped.
+ */
+void
+neural_model_check(const void *bytes, Size n)
 {
-	MemoryContext context;
 	uint8 digest[NN_MODEL_DIGEST_SIZE];
 	nn_error err;
 
-	check_size(n);
 	neural_check(nn_model_check_header(bytes, n, &err), &err);
 	compute_digest(bytes, n, digest);
 	if (memcmp(digest, (const uint8 *) bytes + NN_MODEL_DIGEST_AT,
@@ -104,6 +107,16 @@ neural_model_import(const void *bytes, Size n)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("model is damaged"),
 				 errdetail("Its SHA-256 is not the one it was written with.")));
+}
+
+Datum
+neural_model_import(const void *bytes, Size n)
+{
+	MemoryContext context;
+	nn_error err;
+
+	check_size(n);
+	neural_model_check(bytes, n);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "neural model check",
 									ALLOCSET_DEFAULT_SIZES);

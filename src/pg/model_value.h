@@ -20,6 +20,9 @@ extern Datum neural_model_datum(const nn_model *m);
 /* The same from bytes that came from outside: everything is checked. */
 extern Datum neural_model_import(const void *bytes, Size n);
 
+/* ERRCODE_DATA_CORRUPTED unless these are the bytes that were written. */
+extern void neural_model_check(const void *bytes, Size n);
+
 /*
  * What loading n bytes may take: every number of the file has a place in
  * memory, and a layer of a few bytes of text is a struct of some kilobytes.
@@ -49,6 +52,12 @@ extern NeuralLoadedModel *neural_model_load(Datum value,
 /* Pin it for one more user. */
 extern void neural_model_pin(NeuralLoadedModel *model,
 							 MemoryContext pin_context);
+
+/*
+ * Keep a model's name and columns as they are to the end of the transaction.
+ * Only those who may read something of it may lock it.
+ */
+extern void neural_model_lock(Oid relid);
 
 /*
  * The value of a version of a model table (version 0: the active one), read

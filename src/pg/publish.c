@@ -37,7 +37,7 @@ check_insert(Oid relid)
 	AclResult acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT);
 
 	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, get_rel_name(relid));
+		aclcheck_error(acl, OBJECT_TABLE, neural_relation_name(relid));
 }
 
 /* A table has a type of its name; only array types make way for it. */
@@ -128,6 +128,30 @@ lock_table(Oid relid)
 	if (get_rel_name(relid) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("model was dropped while it was trained")));
+}
+
+/*
+ * The table of that name, locked; made if there is none.  Another may get the
+ * name while this waits for the lock, and after it nobody can.
+ */
+static Oid
+open_table(const char *schema, const char *table)
+{
+	for (;;)
+	{
+		Oid namespace = get_namespace_oid(schema, false);
+		Oid relid = get_relname_relid(table, namespace);
+
+		if (!OidIsValid(relid))
+			relid = lock_name(schema, table);
+		if (!OidIsValid(relid))
+			return create_table(schema, table);
+		neural_check_model_table(relid);
+		lock_table(relid);
+		if (get_relname_relid(table, namespace) == relid)
+			return relid;
+		UnlockRelationOid(relid, ShareUpdateExclusiveLock);
+	}
 }
 
 static int
@@ -250,14 +274,7 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 	PreventCommandIfReadOnly("neural.train()");
 	PreventCommandDuringRecovery("neural.train()");
 	level = neural_sql_begin();
-	*relid = get_relname_relid(table, get_namespace_oid(schema, false));
-	if (!OidIsValid(*relid))
-		*relid = lock_name(schema, table);
-	if (!OidIsValid(*relid))
-		*relid = create_table(schema, table);
-	else
-		neural_check_model_table(*relid);
-	lock_table(*relid);
+	*relid = open_table(schema, table);
 	version = next_version(name);
 	*active = activate == NEURAL_ACTIVATE_ALWAYS ||
 			  (activate == NEURAL_ACTIVATE_BETTER && is_better(name, v));

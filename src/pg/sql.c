@@ -43,13 +43,21 @@ neural_sql_run(const char *sql, bool read_only, int nargs, Oid *types,
 }
 
 const char *
-neural_sql_name(Oid relid)
+neural_relation_name(Oid relid)
 {
 	const char *name = get_rel_name(relid);
 
 	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
+	return name;
+}
+
+const char *
+neural_sql_name(Oid relid)
+{
+	const char *name = neural_relation_name(relid);
+
 	return quote_qualified_identifier(
 		get_namespace_name(get_rel_namespace(relid)), name);
 }

@@ -24,6 +24,9 @@ extern void neural_sql_end(int level);
 extern uint64 neural_sql_run(const char *sql, bool read_only, int nargs,
 							 Oid *types, Datum *values, const char *nulls);
 
+/* The name of a relation, which may have been dropped meanwhile: an error. */
+extern const char *neural_relation_name(Oid relid);
+
 /* "schema"."name", for use in statements. */
 extern const char *neural_sql_name(Oid relid);
 

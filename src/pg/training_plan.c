@@ -423,7 +423,7 @@ check_memory(NeuralTraining *t)
 	neural_check(need > 0, &err);
 	judged = t->validation_rows * NEURAL_JUDGED_BYTES(nn_model_predicted(
 									  t->task, t->ntargets, t->model_targets));
-	if (judged > left / 2)
+	if (judged > left / 2 && need <= left)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
