@@ -94,6 +94,16 @@ CREATE FUNCTION neural.train(
 COMMENT ON FUNCTION neural.train(text, text, text, text[], text, text, text, text, float8, int4, int4, text, int8, text, jsonb, text[])
     IS 'train a neural network on the rows of a table, view or SELECT and keep it as a new version of a named model';
 
+CREATE PROCEDURE neural.retrain(
+    model regclass,
+    warm_start bool DEFAULT false,
+    options jsonb DEFAULT NULL,
+    in_transaction bool DEFAULT false,
+    INOUT report text DEFAULT NULL)
+    AS 'MODULE_PATHNAME', 'neural_retrain_call' LANGUAGE C;
+COMMENT ON PROCEDURE neural.retrain(regclass, bool, jsonb, bool, text)
+    IS 'repeat the training of a model''s active version as its owner, holding no snapshot while computing';
+
 CREATE FUNCTION neural.fit_step(internal, record, text) RETURNS internal
     AS 'MODULE_PATHNAME', 'neural_fit_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION neural.fit_step(internal, record, text, jsonb) RETURNS internal
@@ -252,6 +262,19 @@ CREATE FUNCTION neural.list_devices()
     AS 'MODULE_PATHNAME', 'neural_devices' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;
 COMMENT ON FUNCTION neural.list_devices() IS 'the devices that there are, as the view neural.devices shows them';
 
+CREATE FUNCTION neural.list_progress()
+    RETURNS TABLE (pid int4, database text, role text, model text, phase text, epoch int4, epochs int4, "rows" int8,
+                   loss float8, validation_loss float8, best float8, rows_per_second float8, device text,
+                   memory int8, started timestamptz, seconds float8, finish timestamptz)
+    AS 'MODULE_PATHNAME', 'neural_list_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 5;
+COMMENT ON FUNCTION neural.list_progress() IS 'the trainings that are running, as the view neural.progress shows them';
+
+CREATE VIEW neural.progress AS
+    SELECT pid, database, role, model, phase, epoch, epochs, "rows", loss, validation_loss, best, rows_per_second,
+           device, memory, started, seconds, finish
+      FROM neural.list_progress();
+COMMENT ON VIEW neural.progress IS 'how far the trainings of your roles are, where the library is preloaded';
+
 CREATE VIEW neural.devices AS
     SELECT device, number, name, memory, memory_free, driver, reason FROM neural.list_devices();
 COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why there is none of a kind';
@@ -261,4 +284,4 @@ COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why
 -- Models have owners and privileges of their own; the functions act with the
 -- rights of whoever calls them.
 GRANT USAGE ON SCHEMA neural TO PUBLIC;
-GRANT SELECT ON neural.models, neural.devices TO PUBLIC;
+GRANT SELECT ON neural.models, neural.devices, neural.progress TO PUBLIC;

@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "batch.h"
+#include "progress.h"
 
 PG_MODULE_MAGIC;
 
@@ -74,5 +75,6 @@ _PG_init(void)
 		"the library that it has opened.",
 		&neural_cuda_library, "neural_cuda", PGC_SUSET, 0, NULL, NULL, NULL);
 	neural_batch_init();
+	neural_progress_init();
 	MarkGUCPrefixReserved("neural");
 }

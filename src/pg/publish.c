@@ -174,7 +174,11 @@ active_score(const char *name, int *version, char **metric, double *value)
 	return true;
 }
 
-/* Whether the new version is to become the active one. */
+/*
+ * Whether the new version is to become the active one.  A rival was judged on
+ * the same rows; so when another version is the active one meanwhile, somebody
+ * has decided, and nothing is known about it.
+ */
 static bool
 is_better(const char *name, const NeuralVersion *v)
 {
@@ -184,6 +188,20 @@ is_better(const char *name, const NeuralVersion *v)
 
 	if (!active_score(name, &active, &metric, &value))
 		return true;
+	if (v->rival > 0 && v->rival != active)
+	{
+		ereport(NOTICE,
+				(errmsg("version %d stays the active one, as it was made so "
+						"while the new version was trained",
+						active),
+				 errhint("Activate the new version with neural.promote().")));
+		return false;
+	}
+	if (v->rival > 0 && !isnan(v->rival_value))
+	{
+		value = v->rival_value;
+		metric = (char *) v->metric;
+	}
 	if (v->metric == NULL || metric == NULL || strcmp(v->metric, metric) != 0 ||
 		isnan(value) || isnan(v->value))
 	{

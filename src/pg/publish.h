@@ -25,6 +25,8 @@ typedef struct NeuralVersion
 	const char *metric; /* by which it is compared, or NULL */
 	double value;		/* its score; NaN: unknown */
 	bool maximize;
+	int rival; /* 0, or the version that has the score rival_value where the */
+	double rival_value; /* new one has value; NaN: it could not be judged */
 } NeuralVersion;
 
 /*

@@ -23,6 +23,7 @@ struct NeuralRecords
 
 	/* in a file: the last block, not yet written, is in tail */
 	BufFile *file;
+	bool keep;
 	char *tail;
 	char *buffer;
 };
@@ -40,8 +41,23 @@ new_block(NeuralRecords *r)
 									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
+/*
+ * No transaction closes a file that is kept.  The callback is that of the
+ * store's own context, so the file's memory is still there when it runs.
+ */
+static void
+close_file(void *arg)
+{
+	NeuralRecords *r = arg;
+
+	if (r->file != NULL && r->keep)
+		BufFileClose(r->file);
+	r->file = NULL;
+}
+
 NeuralRecords *
-neural_records_create(Size record_size, int block_rows, Size memory_limit)
+neural_records_create(Size record_size, int block_rows, Size memory_limit,
+					  bool keep)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "neural records", ALLOCSET_DEFAULT_SIZES);
@@ -52,6 +68,16 @@ neural_records_create(Size record_size, int block_rows, Size memory_limit)
 	r->block_rows =
 		block_rows > 0 ? block_rows : (int) Max(BLOCK_BYTES / record_size, 1);
 	r->limit = memory_limit;
+	r->keep = keep;
+	if (keep)
+	{
+		MemoryContextCallback *callback =
+			MemoryContextAllocZero(context, sizeof(*callback));
+
+		callback->func = close_file;
+		callback->arg = r;
+		MemoryContextRegisterResetCallback(context, callback);
+	}
 	return r;
 }
 
@@ -67,7 +93,7 @@ spill(NeuralRecords *r)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
-	r->file = BufFileCreateTemp(false);
+	r->file = BufFileCreateTemp(r->keep);
 	for (int i = 0; i < r->nblocks; i++)
 	{
 		write_block(r, r->blocks[i]);
@@ -169,5 +195,6 @@ neural_records_free(NeuralRecords *r)
 {
 	if (r->file != NULL)
 		BufFileClose(r->file);
+	r->file = NULL;
 	MemoryContextDelete(r->context);
 }
