@@ -104,6 +104,77 @@ CREATE PROCEDURE neural.retrain(
 COMMENT ON PROCEDURE neural.retrain(regclass, bool, jsonb, bool, text)
     IS 'repeat the training of a model''s active version as its owner, holding no snapshot while computing';
 
+/* ---------- background jobs ---------- */
+
+-- Written by the sessions and workers of whoever asked for the job, with their
+-- rights; hence the grants below, and row security.
+CREATE TABLE neural.job (
+    id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    owner oid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('train', 'retrain')),
+    model text NOT NULL,
+    request jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'queued'
+        CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    submitted timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    started timestamptz,
+    finished timestamptz,
+    pid int4,
+    report text,
+    result jsonb,
+    error jsonb);
+COMMENT ON TABLE neural.job IS 'trainings in the background, as the view neural.jobs shows them';
+ALTER TABLE neural.job ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON neural.job
+    USING (pg_catalog.pg_get_userbyid(owner) OPERATOR(pg_catalog.=) CURRENT_USER)
+    WITH CHECK (pg_catalog.pg_get_userbyid(owner) OPERATOR(pg_catalog.=) CURRENT_USER);
+CREATE POLICY monitor ON neural.job FOR SELECT
+    USING (pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text));
+
+CREATE FUNCTION neural.job_state(job int8, state text) RETURNS text
+    AS 'MODULE_PATHNAME', 'neural_job_state' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.job_state(int8, text) IS 'a job''s state as its row has it, or lost where nobody works on it any more';
+
+CREATE VIEW neural.jobs WITH (security_invoker = true) AS
+    SELECT id, pg_catalog.pg_get_userbyid(owner) AS role, kind, model, neural.job_state(id, state) AS state,
+           submitted, started, finished, pid, report, result,
+           error OPERATOR(pg_catalog.->>) 'message' AS message, error
+      FROM neural.job;
+COMMENT ON VIEW neural.jobs IS 'trainings in the background that your roles asked for';
+
+CREATE FUNCTION neural.train_async(
+    model text,
+    data text,
+    target text DEFAULT NULL,
+    features text[] DEFAULT NULL,
+    task text DEFAULT NULL,
+    layers text DEFAULT NULL,
+    loss text DEFAULT NULL,
+    optimizer text DEFAULT NULL,
+    learning_rate float8 DEFAULT NULL,
+    epochs int4 DEFAULT NULL,
+    batch_size int4 DEFAULT NULL,
+    validation text DEFAULT NULL,
+    seed int8 DEFAULT NULL,
+    device text DEFAULT NULL,
+    options jsonb DEFAULT NULL,
+    targets text[] DEFAULT NULL)
+    RETURNS int8
+    AS 'MODULE_PATHNAME', 'neural_train_async' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.train_async(text, text, text, text[], text, text, text, text, float8, int4, int4, text, int8, text, jsonb, text[])
+    IS 'neural.train by a background worker; returns the number of the job, which starts when the transaction commits';
+
+CREATE FUNCTION neural.retrain_async(model regclass, warm_start bool DEFAULT false, options jsonb DEFAULT NULL) RETURNS int8
+    AS 'MODULE_PATHNAME', 'neural_retrain_async' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.retrain_async(regclass, bool, jsonb)
+    IS 'neural.retrain by a background worker; returns the number of the job, which starts when the transaction commits';
+
+CREATE FUNCTION neural.cancel(job int8) RETURNS bool
+    AS 'MODULE_PATHNAME', 'neural_cancel' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.cancel(int8) IS 'cancel a job; false where it has ended already';
+
+/* ---------- a model for each group ---------- */
+
 CREATE FUNCTION neural.fit_step(internal, record, text) RETURNS internal
     AS 'MODULE_PATHNAME', 'neural_fit_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION neural.fit_step(internal, record, text, jsonb) RETURNS internal
@@ -182,6 +253,12 @@ CREATE FUNCTION neural.evaluate(model regclass, data text, version int4 DEFAULT 
     AS 'MODULE_PATHNAME', 'neural_evaluate' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 10;
 COMMENT ON FUNCTION neural.evaluate(regclass, text, int4) IS 'how good a model is on the rows of a table, view or SELECT that holds its target';
 
+CREATE FUNCTION neural.drift(model regclass, data text, version int4 DEFAULT NULL)
+    RETURNS TABLE (kind text, name text, psi float8, unseen float8, nulls_then float8, nulls_now float8,
+                   value_then float8, value_now float8)
+    AS 'MODULE_PATHNAME', 'neural_drift' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 30;
+COMMENT ON FUNCTION neural.drift(regclass, text, int4) IS 'how far the rows of a table, view or SELECT are from those that a model was trained on';
+
 CREATE FUNCTION neural.versions(model regclass)
     RETURNS TABLE (version int4, active bool, status text, trained_at timestamptz, trained_by text,
                    task text, "rows" int8, parameters int8, epochs int4, loss float8,
@@ -231,6 +308,20 @@ COMMENT ON FUNCTION neural.rollback(regclass) IS 'make the version before the ac
 CREATE FUNCTION neural.prune(model regclass, keep int4 DEFAULT 3) RETURNS int4
     AS 'MODULE_PATHNAME', 'neural_prune' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION neural.prune(regclass, int4) IS 'delete all but the newest versions and the active one; returns how many were deleted';
+
+CREATE FUNCTION neural.set_retrain(
+    model regclass,
+    every interval DEFAULT NULL,
+    when_new_rows float8 DEFAULT NULL,
+    when_drift float8 DEFAULT NULL)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'neural_set_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.set_retrain(regclass, interval, float8, float8)
+    IS 'say when neural.run_due is to retrain a model; with no condition, never';
+
+CREATE PROCEDURE neural.run_due(INOUT report text DEFAULT NULL)
+    AS 'MODULE_PATHNAME', 'neural_run_due' LANGUAGE C;
+COMMENT ON PROCEDURE neural.run_due(text) IS 'retrain each of your models that is due by neural.set_retrain';
 
 CREATE FUNCTION neural.export_model(model regclass, version int4 DEFAULT NULL) RETURNS bytea
     AS 'MODULE_PATHNAME', 'neural_export_model' LANGUAGE C STABLE PARALLEL RESTRICTED;
@@ -284,4 +375,5 @@ COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why
 -- Models have owners and privileges of their own; the functions act with the
 -- rights of whoever calls them.
 GRANT USAGE ON SCHEMA neural TO PUBLIC;
-GRANT SELECT ON neural.models, neural.devices, neural.progress TO PUBLIC;
+GRANT SELECT ON neural.models, neural.devices, neural.progress, neural.jobs TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON neural.job TO PUBLIC;

@@ -25,6 +25,7 @@ extern int neural_max_memory;		 /* kilobytes; of one training */
 extern int neural_max_model_size;	 /* kilobytes */
 extern int neural_model_cache_size; /* kilobytes, per backend */
 extern int neural_max_threads;		 /* 0: as many as processors */
+extern int neural_max_workers;		 /* background jobs at a time */
 extern int neural_progress_interval; /* milliseconds between NOTICEs, 0: none */
 extern int neural_train_seconds;	 /* what layers => 'auto' plans for */
 extern int neural_blas;				 /* NEURAL_BLAS_... */

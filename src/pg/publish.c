@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -220,8 +221,21 @@ is_better(const char *name, const NeuralVersion *v)
 	return false;
 }
 
+/* The new version inherits when the model is to be retrained. */
+static const char *
+inherited(Oid relid, const char *name)
+{
+	if (!neural_may_read(relid, "training"))
+		return "'{}'";
+	return psprintf("coalesce((SELECT jsonb_build_object('retrain', training "
+					"-> 'retrain') FROM %s WHERE jsonb_typeof(training -> "
+					"'retrain') = 'object' ORDER BY version DESC LIMIT 1), "
+					"'{}')",
+					name);
+}
+
 static void
-insert_version(const char *name, int version, bool active,
+insert_version(const char *name, const char *policy, int version, bool active,
 			   const NeuralVersion *v)
 {
 	Oid types[] = {INT4OID,		   BOOLOID, TEXTOID,  neural_type_oid("model"),
@@ -253,8 +267,8 @@ insert_version(const char *name, int version, bool active,
 	neural_sql_run(
 		psprintf("INSERT INTO %s (version, active, status, model, trained_at, "
 				 "trained_by, training, metrics, history, note) "
-				 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-				 name),
+				 "VALUES ($1, $2, $3, $4, $5, $6, $7 || %s, $8, $9, $10)",
+				 name, policy),
 		false, lengthof(types), types, values, nulls);
 }
 
@@ -283,7 +297,7 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 		neural_sql_run(
 			psprintf("UPDATE %s SET active = false WHERE active", name), false,
 			0, NULL, NULL, NULL);
-	insert_version(name, version, *active, v);
+	insert_version(name, inherited(*relid, name), version, *active, v);
 	neural_sql_end(level);
 	return version;
 }

@@ -24,13 +24,13 @@
 #include "miscadmin.h"
 #include "model_value.h"
 #include "predict_state.h"
+#include "request.h"
 #include "sql.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -47,18 +47,16 @@ typedef struct Stored
  * --- who may ---
  */
 
-static Oid
-owner_of(Oid relid)
+void
+neural_retrain_owner(Oid relid, NeuralRun *run)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	run->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /* Whoever may write the request would be running it as the owner. */
@@ -170,44 +168,6 @@ read_active(Oid relid, Stored *s)
 		not_repeatable(relid, s->version, "description");
 }
 
-/* A value of an object; NULL where there is none of the type. */
-static Jsonb *
-member_object(Jsonb *object, const char *name)
-{
-	JsonbValue *v = neural_json_member(object, name);
-
-	return v != NULL && v->type == jbvBinary &&
-				   JsonContainerIsObject(v->val.binary.data)
-			   ? JsonbValueToJsonb(v)
-			   : NULL;
-}
-
-static char *
-member_text(Jsonb *object, const char *name)
-{
-	JsonbValue *v = neural_json_member(object, name);
-
-	return v != NULL && v->type == jbvString
-			   ? pnstrdup(v->val.string.val, v->val.string.len)
-			   : NULL;
-}
-
-static Jsonb *
-concat(Jsonb *a, Jsonb *b)
-{
-	if (a == NULL || b == NULL)
-		return a != NULL ? a : b;
-	return DatumGetJsonbP(DirectFunctionCall2(
-		jsonb_concat, JsonbPGetDatum(a), JsonbPGetDatum(b)));
-}
-
-static Jsonb *
-without(Jsonb *object, const char *name)
-{
-	return DatumGetJsonbP(DirectFunctionCall2(
-		jsonb_delete, JsonbPGetDatum(object), CStringGetTextDatum(name)));
-}
-
 /*
  * What must stay as it was, though the request left it to be chosen: a rating
  * that has one value less today is not to become a number, and a column that
@@ -219,23 +179,22 @@ pinned(const Stored *s, Jsonb *asked)
 	const nn_model *m =
 		neural_model_load(s->model, CurrentMemoryContext)->model;
 	StringInfoData out;
-	char *task = member_text(s->training, "task");
+	char *task = neural_member_text(s->training, "task");
 	JsonbValue *features = neural_json_member(s->training, "features");
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
 	neural_append_text(&out, "activate", "better");
+	neural_append_text(&out, "note", NULL);
 	if (task != NULL)
 		neural_append_text(&out, "task", task);
 	if (m->time_zone != NULL && neural_json_member(asked, "time_zone") == NULL)
 		neural_append_text(&out, "time_zone", neural_server_text(m->time_zone));
 	if (features != NULL && neural_json_member(asked, "features") == NULL)
 	{
-		Jsonb *list = JsonbValueToJsonb(features);
-
 		neural_append_key(&out, "features");
 		appendStringInfoString(
-			&out, JsonbToCString(NULL, &list->root, VARSIZE(list)));
+			&out, neural_json_text_of(JsonbValueToJsonb(features)));
 	}
 	appendStringInfoChar(&out, '}');
 	return neural_json_parse(out.data);
@@ -258,32 +217,22 @@ forget_columns(NeuralTrainOptions *o)
 static NeuralTrainOptions *
 repeated_options(Oid relid, const Stored *s, Jsonb *overrides)
 {
-	NeuralTrainOptions *o = palloc(sizeof(*o));
-	Jsonb *arguments = member_object(s->training, "arguments");
-	Jsonb *options = member_object(s->training, "options");
+	Jsonb *arguments = neural_member_object(s->training, "arguments");
+	Jsonb *options = neural_member_object(s->training, "options");
+	NeuralTrainOptions *o;
 	Jsonb *all;
-	bool named;
 
 	if (arguments == NULL)
 		not_repeatable(relid, s->version, "arguments");
 	if (overrides != NULL && !JB_ROOT_IS_OBJECT(overrides))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("options must be an object")));
-	all = concat(arguments, options);
-	named = neural_json_member(all, "features") != NULL;
-	all = without(concat(all, pinned(s, all)), "note");
-	all = concat(all, overrides);
-	if (neural_json_member(all, "target") != NULL)
-		all = without(all, "targets");
-	neural_train_options_init(o);
-	neural_train_options_read(o, all);
-	neural_train_options_check(o);
-	if (!named)
+	all = neural_json_concat(arguments, options);
+	o = neural_request_options(
+		arguments, options,
+		neural_json_concat(pinned(s, all), overrides));
+	if (neural_json_member(all, "features") == NULL)
 		forget_columns(o);
-	/* what is kept is what the user asked for, not what was pinned */
-	o->object = options;
-	o->arguments =
-		JsonbToCString(NULL, &arguments->root, VARSIZE(arguments));
 	return o;
 }
 
@@ -295,13 +244,13 @@ open_request(Oid relid, Jsonb *overrides, NeuralRun *run)
 
 	check_writers(relid);
 	run->relid = relid;
-	run->owner = owner_of(relid);
+	neural_retrain_owner(relid, run);
 	run->table = get_rel_name(relid);
 	neural_run_enter(run);
 	read_active(relid, &s);
 	neural_run_leave(run);
-	run->settings = member_object(s.training, "settings");
-	run->data = member_text(s.training, "data");
+	run->settings = neural_member_object(s.training, "settings");
+	run->data = neural_member_text(s.training, "data");
 	if (run->data == NULL)
 		not_repeatable(relid, s.version, "data");
 	run->options = repeated_options(relid, &s, overrides);
@@ -346,10 +295,9 @@ neural_retrain(Oid relid, const NeuralRetrainOptions *options,
  */
 
 NeuralTransactions
-neural_procedure(FunctionCallInfo fcinfo, const char *function,
-				 bool in_transaction)
+neural_procedure(FunctionCallInfo fcinfo, const char *function, int arg)
 {
-	if (in_transaction)
+	if (arg >= 0 && !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg))
 		return NEURAL_ONE_TRANSACTION;
 	if (fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
 		!((CallContext *) fcinfo->context)->atomic)
@@ -357,9 +305,10 @@ neural_procedure(FunctionCallInfo fcinfo, const char *function,
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 			 errmsg("%s cannot run inside a transaction block", function),
-			 errhint("CALL it as a statement of its own, or with "
-					 "in_transaction => true, which keeps the snapshot while "
-					 "it computes.")));
+			 arg >= 0 ? errhint("CALL it as a statement of its own, or with "
+								"in_transaction => true, which keeps the "
+								"snapshot while it computes.")
+					  : errhint("CALL it as a statement of its own.")));
 	return NEURAL_ONE_TRANSACTION;
 }
 
@@ -381,8 +330,7 @@ neural_retrain_call(PG_FUNCTION_ARGS)
 						errmsg("%s must not be NULL", "model")));
 	relid = PG_GETARG_OID(0);
 	options.warm = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	transactions = neural_procedure(fcinfo, "neural.retrain()",
-									!PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
+	transactions = neural_procedure(fcinfo, "neural.retrain()", 3);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "neural.retrain does not return a row");
 	desc = BlessTupleDesc(desc);

@@ -322,10 +322,12 @@ show_progress(Loop *l, double now)
 		p->validation_loss = t->history[t->nhistory - 1].validation_loss;
 	if (t->best_epoch > 0)
 		p->best = t->history[t->best_epoch - 1].metric;
-	p->rows_per_second = l->shown_rows / Max(seconds, 1e-6);
+	if (l->shown_rows > 0)
+		p->rows_per_second = l->shown_rows / Max(seconds, 1e-6);
 	p->memory = MemoryContextMemAllocated(t->context, true);
-	p->finish = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-											(int64) (1000 * Min(left, 1e9)));
+	if (l->step > 0)
+		p->finish = TimestampTzPlusMilliseconds(
+			GetCurrentTimestamp(), (int64) (1000 * Min(left, 1e9)));
 	l->last_shown = now;
 	l->shown_rows = 0;
 	neural_progress_set(t, p);
@@ -548,6 +550,7 @@ neural_training_loop(NeuralTraining *t)
 	open_loop(l);
 	l->started = l->epoch_started = l->last_report = l->last_shown =
 		l->last_tick = neural_training_seconds(t);
+	show_progress(l, l->started);
 	for (int epoch = 0; epoch < t->plan.epochs; epoch++)
 	{
 		for (int64 i = 0; i < l->steps_per_epoch && !l->diverged; i++)
