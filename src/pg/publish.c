@@ -276,13 +276,14 @@ int
 neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 			   NeuralActivate activate, bool *active, Oid *relid)
 {
-	const char *name = quote_qualified_identifier(schema, table);
+	const char *name;
 	int level, version;
 
 	PreventCommandIfReadOnly("neural.train()");
 	PreventCommandDuringRecovery("neural.train()");
 	level = neural_sql_begin();
-	*relid = get_relname_relid(table, get_namespace_oid(schema, false));
+	if (!OidIsValid(*relid))
+		*relid = get_relname_relid(table, get_namespace_oid(schema, false));
 	if (!OidIsValid(*relid))
 		*relid = lock_name(schema, table);
 	if (!OidIsValid(*relid))
@@ -290,6 +291,7 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 	else
 		neural_check_model_table(*relid);
 	lock_table(*relid);
+	name = neural_sql_name(*relid); /* which may be new */
 	version = next_version(name);
 	*active = activate == NEURAL_ACTIVATE_ALWAYS ||
 			  (activate == NEURAL_ACTIVATE_BETTER && is_better(name, v));

@@ -38,8 +38,9 @@ extern void neural_model_name(const char *name, Oid *relid,
 							  const char **schema, const char **table);
 
 /*
- * Add a version, creating the table as the caller if need be.  Returns the
- * version's number and whether it was made the active one.
+ * Add a version, creating the table as the caller if need be: where *relid,
+ * which is then set, is InvalidOid.  Returns the version's number and whether
+ * it was made the active one.
  */
 extern int neural_publish(const char *schema, const char *table,
 						  const NeuralVersion *v, NeuralActivate activate,
