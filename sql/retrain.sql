@@ -93,6 +93,10 @@ ROLLBACK;
 CREATE FUNCTION by_function() RETURNS void LANGUAGE plpgsql AS $$ DECLARE r text; BEGIN CALL neural.retrain('worth', report => r); END $$;
 SELECT by_function();
 DO $$ DECLARE r text; BEGIN CALL neural.retrain('chosen', report => r); RAISE WARNING '%', retrain.short(r); END $$;
+-- as a procedure that TimescaleDB schedules
+CREATE PROCEDURE nightly(job_id int, config jsonb) LANGUAGE plpgsql AS $$
+    DECLARE r text; BEGIN CALL neural.retrain((config ->> 'model')::regclass, report => r); RAISE WARNING '%', retrain.short(r); END $$;
+CALL nightly(1, '{"model": "chosen"}');
 BEGIN;
 SELECT count(*) FROM chosen;
 CALL neural.retrain('chosen', in_transaction => true) \gset

@@ -82,7 +82,8 @@ read_stored(Oid relid, int version, Stored *s)
 	bool isnull;
 	int level;
 
-	if (!neural_may_read(relid, "training") || !neural_may_read(relid, "metrics"))
+	if (!neural_may_read(relid, "training") ||
+		!neural_may_read(relid, "metrics"))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for model %s", get_rel_name(relid)),
@@ -118,7 +119,8 @@ read_stored(Oid relid, int version, Stored *s)
 		s->profile = NULL;
 	if (s->profile == NULL)
 		ereport(NOTICE,
-				(errmsg("version %d has no profile of its training rows", s->version),
+				(errmsg("version %d has no profile of its training rows",
+						s->version),
 				 errdetail("Imported versions and those written by hand have "
 						   "none, so their features cannot be compared.")));
 }
@@ -415,8 +417,7 @@ static void
 put_feature(ReturnSetInfo *result, const Drift *d, const Feature *f)
 {
 	const nn_column *c = f->column;
-	bool number =
-		c->class == NN_CLASS_NUMBER || c->class == NN_CLASS_BOOLEAN;
+	bool number = c->class == NN_CLASS_NUMBER || c->class == NN_CLASS_BOOLEAN;
 	double known = d->rows - f->nulls;
 	double values[COLUMNS - 2] = {
 		stability(f),
@@ -461,10 +462,10 @@ neural_drift(PG_FUNCTION_ARGS)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	data = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	loaded = neural_model_load(
-		neural_model_fetch(relid, neural_version_arg(fcinfo, 2),
-						   &stored.version),
-		context);
+	loaded = neural_model_load(neural_model_fetch(relid,
+												  neural_version_arg(fcinfo, 2),
+												  &stored.version),
+							   context);
 	read_stored(relid, stored.version, &stored);
 	d = open_drift(loaded->model, stored.profile, data, &source);
 	for (int i = 0; i < loaded->model->features->nread; i++)

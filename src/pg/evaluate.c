@@ -231,9 +231,8 @@ choose_columns(const NeuralSource *source, const nn_model *m, TupleDesc *desc)
 	for (int f = 0; f < m->features->nread + m->ntargets; f++)
 	{
 		const char *name = neural_server_text(
-			f < m->features->nread
-				? m->features->columns[f].name
-				: m->targets[f - m->features->nread].name);
+			f < m->features->nread ? m->features->columns[f].name
+								   : m->targets[f - m->features->nread].name);
 		int number = neural_source_column(source, name);
 
 		if (number == 0)

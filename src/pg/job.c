@@ -65,8 +65,7 @@ neural_job_sql_begin(void)
 static void
 check_login(void)
 {
-	HeapTuple tuple =
-		SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
 	bool login = HeapTupleIsValid(tuple) &&
 				 ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 
@@ -102,13 +101,12 @@ take_place(void)
 				break;
 		}
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("too many background jobs"),
-			 errdetail("neural.max_workers allows %d at a time.",
-					   neural_max_workers),
-			 errhint("Wait for one of them to end, or raise "
-					 "neural.max_workers.")));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("too many background jobs"),
+					errdetail("neural.max_workers allows %d at a time.",
+							  neural_max_workers),
+					errhint("Wait for one of them to end, or raise "
+							"neural.max_workers.")));
 	return -1;
 }
 
@@ -128,7 +126,8 @@ wait_for_worker(BackgroundWorkerHandle *handle, int place)
 		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
 
 		CHECK_FOR_INTERRUPTS();
-		if (status == BGWH_STARTED && LockHasWaiters(&tag, ExclusiveLock, false))
+		if (status == BGWH_STARTED &&
+			LockHasWaiters(&tag, ExclusiveLock, false))
 			return;
 		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
 			ereport(ERROR,
@@ -244,9 +243,8 @@ neural_train_async(PG_FUNCTION_ARGS)
 				  options ? neural_json_text_of((Jsonb *) options) : NULL);
 	append_object(&s, "settings", neural_settings_json());
 	appendStringInfoChar(&s, '}');
-	PG_RETURN_INT64(
-		submit("train", quote_qualified_identifier(run.schema, run.table),
-			   s.data));
+	PG_RETURN_INT64(submit(
+		"train", quote_qualified_identifier(run.schema, run.table), s.data));
 }
 
 PG_FUNCTION_INFO_V1(neural_retrain_async);
@@ -267,9 +265,8 @@ neural_retrain_async(PG_FUNCTION_ARGS)
 	neural_append_integer(&s, "warm_start",
 						  !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 	append_object(&s, "options",
-				  PG_ARGISNULL(2)
-					  ? NULL
-					  : neural_json_text_of(PG_GETARG_JSONB_P(2)));
+				  PG_ARGISNULL(2) ? NULL
+								  : neural_json_text_of(PG_GETARG_JSONB_P(2)));
 	appendStringInfoChar(&s, '}');
 	PG_RETURN_INT64(submit("retrain", neural_sql_name(relid), s.data));
 }
@@ -290,9 +287,9 @@ current_state(int64 job)
 
 	if (neural_sql_run("SELECT state FROM neural.job WHERE id = $1", false, 1,
 					   types, values, NULL) > 0)
-		state = MemoryContextStrdup(
-			caller,
-			SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+		state =
+			MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0],
+													 SPI_tuptable->tupdesc, 1));
 	neural_sql_end(level);
 	return state;
 }
@@ -368,8 +365,8 @@ worker_pid(int64 job)
 					   "AND objsubid = $2 AND granted "
 					   "AND pid <> pg_backend_pid()",
 					   true, lengthof(types), types, values, NULL) > 0)
-		pid = DatumGetInt32(SPI_getbinval(
-			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		pid = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
+										  SPI_tuptable->tupdesc, 1, &isnull));
 	neural_sql_end(level);
 	return pid;
 }
@@ -395,6 +392,5 @@ neural_cancel(PG_FUNCTION_ARGS)
 	if (pid == 0)
 		PG_RETURN_BOOL(false);
 	/* which checks that the caller may */
-	PG_RETURN_DATUM(
-		DirectFunctionCall1(pg_cancel_backend, Int32GetDatum(pid)));
+	PG_RETURN_DATUM(DirectFunctionCall1(pg_cancel_backend, Int32GetDatum(pid)));
 }

@@ -82,8 +82,8 @@ set_state(Job *job, const char *sql)
 		values[4] = JsonbPGetDatum(job->error);
 		nulls[4] = ' ';
 	}
-	found = neural_sql_run(sql, false, lengthof(types), types, values, nulls) >
-			0;
+	found =
+		neural_sql_run(sql, false, lengthof(types), types, values, nulls) > 0;
 	if (found && SPI_tuptable != NULL)
 	{
 		HeapTuple row = SPI_tuptable->vals[0];
@@ -92,7 +92,8 @@ set_state(Job *job, const char *sql)
 		MemoryContext old;
 		bool isnull;
 
-		job->kind = MemoryContextStrdup(job->context, SPI_getvalue(row, desc, 1));
+		job->kind =
+			MemoryContextStrdup(job->context, SPI_getvalue(row, desc, 1));
 		request = SPI_getbinval(row, desc, 2, &isnull);
 		old = MemoryContextSwitchTo(job->context);
 		job->request = DatumGetJsonbPCopy(request);
@@ -146,9 +147,9 @@ member_integer(const Jsonb *object, const char *name)
 static void
 bad_request(const Job *job)
 {
-	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-					errmsg("request of job " INT64_FORMAT " is damaged",
-						   job->id)));
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("request of job " INT64_FORMAT " is damaged", job->id)));
 }
 
 static void
@@ -159,8 +160,7 @@ do_retrain(Job *job)
 
 	options.warm = member_integer(job->request, "warm_start") != 0;
 	options.overrides = neural_member_object(job->request, "options");
-	job->report =
-		neural_retrain(relid, &options, NEURAL_OF_WORKER, DEBUG1);
+	job->report = neural_retrain(relid, &options, NEURAL_OF_WORKER, DEBUG1);
 }
 
 static void
@@ -243,14 +243,13 @@ fail(Job *job, MemoryContext work)
 	begin();
 	MemoryContextSwitchTo(job->context);
 	job->error = error_json(error);
-	(void) set_state(job,
-					 error->sqlerrcode == ERRCODE_QUERY_CANCELED
-						 ? "UPDATE neural.job SET state = 'cancelled', "
-						   "finished = clock_timestamp(), error = $5 "
-						   "WHERE id = $1 AND pid = $2"
-						 : "UPDATE neural.job SET state = 'failed', "
-						   "finished = clock_timestamp(), error = $5 "
-						   "WHERE id = $1 AND pid = $2");
+	(void) set_state(job, error->sqlerrcode == ERRCODE_QUERY_CANCELED
+							  ? "UPDATE neural.job SET state = 'cancelled', "
+								"finished = clock_timestamp(), error = $5 "
+								"WHERE id = $1 AND pid = $2"
+							  : "UPDATE neural.job SET state = 'failed', "
+								"finished = clock_timestamp(), error = $5 "
+								"WHERE id = $1 AND pid = $2");
 	commit();
 	RESUME_CANCEL_INTERRUPTS();
 }

@@ -108,13 +108,13 @@ neural_set_retrain(PG_FUNCTION_ARGS)
 
 typedef struct Policy
 {
-	int newest; /* version */
+	int newest;	 /* version */
 	double rows; /* that it was trained on; NaN: not known */
-	bool due; /* by time */
+	bool due;	 /* by time */
 	double when_new_rows, when_drift; /* NaN: no condition */
 } Policy;
 
-#define NUMBER(path) \
+#define NUMBER(path)                                                           \
 	"CASE jsonb_typeof(" path ") WHEN 'number' THEN (" path ")::float8 END"
 
 static double
@@ -136,25 +136,26 @@ read_policy(Oid relid, Policy *p)
 
 	(void) set_config_option("IntervalStyle", "postgres", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	found = neural_sql_run(
-				psprintf("SELECT version, " NUMBER("training -> 'rows'") ", "
-						 "coalesce(clock_timestamp() >= trained_at + "
-						 "(training -> 'retrain' ->> 'every')::interval, "
-						 "false), " NUMBER(
-							 "training -> 'retrain' -> 'when_new_rows'") ", "
-							 NUMBER("training -> 'retrain' -> 'when_drift'")
-						 " FROM (SELECT version, training, trained_at FROM %s "
-						 "ORDER BY version DESC LIMIT 1) v "
-						 "WHERE jsonb_typeof(training -> 'retrain') = 'object'",
-						 neural_sql_name(relid)),
-				true, 0, NULL, NULL, NULL) > 0;
+	found =
+		neural_sql_run(
+			psprintf(
+				"SELECT version, " NUMBER(
+					"training -> 'rows'") ", "
+										  "coalesce(clock_timestamp() >= trained_at + "
+										  "(training -> 'retrain' ->> 'every')::interval, "
+										  "false), " NUMBER("training -> 'retrain' -> 'when_new_rows'") ", " NUMBER(
+											  "training -> 'retrain' -> 'when_drift'") " FROM (SELECT version, training, trained_at FROM %s "
+																					   "ORDER BY version DESC LIMIT 1) v "
+																					   "WHERE jsonb_typeof(training -> 'retrain') = 'object'",
+				neural_sql_name(relid)),
+			true, 0, NULL, NULL, NULL) > 0;
 	if (found)
 	{
 		p->newest = DatumGetInt32(SPI_getbinval(
 			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 		p->rows = number_or_nan(2);
-		p->due = DatumGetBool(SPI_getbinval(
-			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+		p->due = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+											SPI_tuptable->tupdesc, 3, &isnull));
 		p->when_new_rows = number_or_nan(4);
 		p->when_drift = number_or_nan(5);
 	}
@@ -238,11 +239,11 @@ list_models(void)
 	MemoryContext caller = CurrentMemoryContext;
 	int level = neural_sql_begin();
 	List *models = NIL;
-	uint64 n = neural_sql_run(
-		"SELECT c.oid FROM pg_class c WHERE c.reloftype = "
-		"'neural.model_table'::regtype AND c.relkind = 'r' "
-		"AND pg_has_role(c.relowner, 'USAGE') ORDER BY c.oid",
-		true, 0, NULL, NULL, NULL);
+	uint64 n =
+		neural_sql_run("SELECT c.oid FROM pg_class c WHERE c.reloftype = "
+					   "'neural.model_table'::regtype AND c.relkind = 'r' "
+					   "AND pg_has_role(c.relowner, 'USAGE') ORDER BY c.oid",
+					   true, 0, NULL, NULL, NULL);
 
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -274,12 +275,12 @@ recover(const char *model)
 	while (!SPI_inside_nonatomic_context())
 		SPI_finish();
 	SPI_rollback();
-	ereport(WARNING,
-			(errcode(error->sqlerrcode),
-			 errmsg("model \"%s\" was not retrained: %s", model,
-					error->message),
-			 error->detail ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint ? errhint("%s", error->hint) : 0));
+	ereport(
+		WARNING,
+		(errcode(error->sqlerrcode),
+		 errmsg("model \"%s\" was not retrained: %s", model, error->message),
+		 error->detail ? errdetail_internal("%s", error->detail) : 0,
+		 error->hint ? errhint("%s", error->hint) : 0));
 	return psprintf("%s was not retrained: %s", model, error->message);
 }
 
@@ -304,8 +305,8 @@ retrain_if_due(Oid relid)
 	{
 		if (is_due(relid))
 			line = MemoryContextStrdup(
-				caller, neural_retrain(relid, &options, NEURAL_OF_PROCEDURE,
-									   DEBUG1));
+				caller,
+				neural_retrain(relid, &options, NEURAL_OF_PROCEDURE, DEBUG1));
 	}
 	PG_CATCH();
 	{
@@ -350,7 +351,7 @@ neural_run_due(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
-	values[0] = CStringGetTextDatum(report.len > 0 ? report.data
-												   : "no model is due");
+	values[0] =
+		CStringGetTextDatum(report.len > 0 ? report.data : "no model is due");
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

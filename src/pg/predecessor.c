@@ -47,11 +47,10 @@ neural_predecessor(int version, Datum value, bool warm)
 static void
 no_warm_start(const NeuralPredecessor *p, const char *why)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("training cannot start from version %d", p->version),
-			 errdetail_internal("%s", why),
-			 errhint("Retrain without warm_start.")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("training cannot start from version %d", p->version),
+					errdetail_internal("%s", why),
+					errhint("Retrain without warm_start.")));
 }
 
 void
@@ -140,7 +139,7 @@ match_columns(const nn_features *old, const nn_features *new)
 	{
 		const nn_column *c = &old->columns[i];
 
-		for (int j = 0; j < new->nread && from[i] == NULL; j++)
+		for (int j = 0; j < new->nread &&from[i] == NULL; j++)
 			if (strcmp(new->columns[j].name, c->name) == 0)
 				from[i] = &new->columns[j];
 		if (from[i] == NULL || from[i]->length != c->length ||
@@ -271,9 +270,8 @@ neural_predecessor_predict(NeuralPredecessor *p, NeuralTraining *t)
 	r.raw = MemoryContextAllocHuge(
 		CurrentMemoryContext, (Size) p->loaded->max_rows *
 								  p->loaded->model->outputs * sizeof(double));
-	p->out = MemoryContextAllocHuge(CurrentMemoryContext, t->validation_rows *
-															  r.outputs *
-															  sizeof(double));
+	p->out = MemoryContextAllocHuge(
+		CurrentMemoryContext, t->validation_rows * r.outputs * sizeof(double));
 	for (int b = 0; b < neural_records_blocks(t->records); b++)
 	{
 		int n;

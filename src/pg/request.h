@@ -27,9 +27,8 @@ extern Jsonb *neural_json_without(Jsonb *object, const char *name);
  * Options read from arguments, options, and what is to hold for this time
  * only, which wins.  As what was asked for they keep the first two.
  */
-extern NeuralTrainOptions *neural_request_options(Jsonb *arguments,
-												  Jsonb *options,
-												  Jsonb *this_time);
+extern NeuralTrainOptions *
+neural_request_options(Jsonb *arguments, Jsonb *options, Jsonb *this_time);
 
 /* An object as text. */
 extern char *neural_json_text_of(Jsonb *object);

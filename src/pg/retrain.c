@@ -80,17 +80,17 @@ check_writers(Oid relid)
 		HeapTuple row = SPI_tuptable->vals[0];
 		TupleDesc desc = SPI_tuptable->tupdesc;
 
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("model \"%s\" cannot be retrained, because not only "
-						"its owner may write to it",
-						get_rel_name(relid)),
-				 errdetail("%s has %s on it, and so could decide what is run "
-						   "as the owner.",
-						   SPI_getvalue(row, desc, 1),
-						   SPI_getvalue(row, desc, 2)),
-				 errhint("Revoke it, or train new versions with "
-						 "neural.train().")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("model \"%s\" cannot be retrained, because not only "
+					"its owner may write to it",
+					get_rel_name(relid)),
+			 errdetail("%s has %s on it, and so could decide what is run "
+					   "as the owner.",
+					   SPI_getvalue(row, desc, 1), SPI_getvalue(row, desc, 2)),
+			 errhint("Revoke it, or train new versions with "
+					 "neural.train().")));
 	}
 	neural_sql_end(level);
 }
@@ -228,9 +228,8 @@ repeated_options(Oid relid, const Stored *s, Jsonb *overrides)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("options must be an object")));
 	all = neural_json_concat(arguments, options);
-	o = neural_request_options(
-		arguments, options,
-		neural_json_concat(pinned(s, all), overrides));
+	o = neural_request_options(arguments, options,
+							   neural_json_concat(pinned(s, all), overrides));
 	if (neural_json_member(all, "features") == NULL)
 		forget_columns(o);
 	return o;

@@ -231,8 +231,7 @@ neural_train(PG_FUNCTION_ARGS)
 	neural_train_request(fcinfo, "neural.train()", &run);
 	run.elevel = NOTICE;
 	neural_run(&run);
-	result =
-		HeapTupleGetDatum(neural_train_result(&run, BlessTupleDesc(desc)));
+	result = HeapTupleGetDatum(neural_train_result(&run, BlessTupleDesc(desc)));
 	MemoryContextDelete(run.training->context);
 	return result;
 }

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -32,8 +33,8 @@ neural_run_enter(NeuralRun *run)
 {
 	GetUserIdAndSecContext(&run->saved_user, &run->saved_context);
 	if (OidIsValid(run->owner))
-		SetUserIdAndSecContext(
-			run->owner, run->saved_context | SECURITY_RESTRICTED_OPERATION);
+		SetUserIdAndSecContext(run->owner, run->saved_context |
+											   SECURITY_RESTRICTED_OPERATION);
 	run->guc_level = NewGUCNestLevel();
 	neural_settings_apply(run->settings);
 }
@@ -41,7 +42,8 @@ neural_run_enter(NeuralRun *run)
 void
 neural_run_leave(NeuralRun *run)
 {
-	AtEOXact_GUC(false, run->guc_level);
+	/* what the owner's functions set is not the caller's */
+	AtEOXact_GUC(!OidIsValid(run->owner), run->guc_level);
 	SetUserIdAndSecContext(run->saved_user, run->saved_context);
 }
 
@@ -97,8 +99,7 @@ find_again(NeuralRun *run)
 						errmsg("model was dropped while it was trained")));
 	neural_check_model_table(run->relid);
 	run->schema = get_namespace_name(get_rel_namespace(run->relid));
-	if (OidIsValid(run->owner) &&
-		!pg_class_ownercheck(run->relid, run->owner))
+	if (OidIsValid(run->owner) && !pg_class_ownercheck(run->relid, run->owner))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("model \"%s\" was given to another owner while "
 							   "it was trained",

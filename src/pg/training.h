@@ -103,7 +103,7 @@ typedef struct NeuralTraining
 	NeuralProgress progress;
 
 	/* set by the caller before rows are read */
-	bool spans_transactions; /* between reading and computing */
+	bool spans_transactions;		/* between reading and computing */
 	NeuralPredecessor *predecessor; /* or NULL */
 
 	/* read */
@@ -169,7 +169,7 @@ typedef struct NeuralTraining
 } NeuralTraining;
 
 /* Bytes of the outputs of a row when it is judged: raw, and as probabilities. */
-#define NEURAL_JUDGED_BYTES(outputs) \
+#define NEURAL_JUDGED_BYTES(outputs)                                           \
 	((Size) (outputs) * (sizeof(nn_real) + sizeof(double)))
 
 /* Slots of the caller's own in a record. */

@@ -122,9 +122,9 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 
 		CHECK_FOR_INTERRUPTS();
 		b.rows = (int) Min(t->plan.batch_rows, d->rows - i);
-		b.x = neural_device_rows(
-			t, &t->device_batch, (Size) t->plan.batch_rows * d->width,
-			d->x + i * d->width, (Size) b.rows * d->width);
+		b.x = neural_device_rows(t, &t->device_batch,
+								 (Size) t->plan.batch_rows * d->width,
+								 d->x + i * d->width, (Size) b.rows * d->width);
 		if (!nn_trainer_predict(t->trainer, &b, raw + i * t->graph->outputs,
 								&err))
 			trainer_failed(&err);

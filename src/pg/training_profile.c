@@ -57,7 +57,7 @@ append_shares(StringInfo s, const int64 *count, int bins, int64 total)
 	neural_append_key(s, "shares");
 	appendStringInfoChar(s, '[');
 	for (int i = 0; i < bins; i++)
-		neural_append_number(s, NULL, (double) count[i] / total);
+		neural_append_number(s, NULL, rint(1e6 * count[i] / total) / 1e6);
 	appendStringInfoChar(s, ']');
 }
 

@@ -327,8 +327,8 @@ take_features(NeuralTraining *t)
 			neural_source_no_column(t->source, name);
 		(void) read_column(t, column);
 	}
-	t->extra_at = nn_features_extend(t->features,
-									 NEURAL_EXTRA_SLOTS(t) * sizeof(double));
+	t->extra_at =
+		nn_features_extend(t->features, NEURAL_EXTRA_SLOTS(t) * sizeof(double));
 }
 
 static void

@@ -131,9 +131,9 @@ write_metrics(NeuralTraining *t)
 	if (t->predecessor != NULL && t->predecessor->out != NULL)
 	{
 		args.out = t->predecessor->out;
-		neural_check(t->metric->value(&args, t->arena, &t->predecessor->value,
-									  &err),
-					 &err);
+		neural_check(
+			t->metric->value(&args, t->arena, &t->predecessor->value, &err),
+			&err);
 	}
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
