@@ -86,6 +86,13 @@ SELECT training -> 'features' AS features, neural.describe(model) ->> 'time_zone
        training -> 'settings' ->> 'search_path' AS path
   FROM chosen ORDER BY version;
 
+-- and so does the time that the default network was planned for
+SET neural.train_seconds = 1;
+SELECT version FROM neural.train('planned', 'shop', target => 'turnover', features => '{size, kind}', seed => 1, options => '{"max_seconds": 0.01}');
+RESET neural.train_seconds;
+CALL neural.retrain('planned') \gset
+SELECT count(DISTINCT training -> 'planned_epochs') AS plans, count(*) AS versions FROM planned;
+
 -- no snapshot is held, so it is no part of a transaction, unless that is wanted
 BEGIN;
 CALL neural.retrain('worth');

@@ -39,11 +39,11 @@ query()
 	psql -XAtq -v ON_ERROR_STOP=1 -c "$1" 2>&1
 }
 
-# Random numbers of our own, the same on every bash: 0 .. $1 - 1.
+# Set r to a random number of our own, the same on every bash: 0 .. $1 - 1.
 random()
 {
 	seed=$(((seed * 1103515245 + 12345) % 2147483648))
-	echo $((seed / 65536 % $1))
+	r=$((seed / 65536 % $1))
 }
 
 milliseconds()
@@ -54,7 +54,8 @@ milliseconds()
 # A pause of up to so many milliseconds.
 pause()
 {
-	sleep "$(awk -v n="$(random "$1")" 'BEGIN { printf "%.3f", n / 1000 }')"
+	random "$1"
+	sleep "$(printf '%d.%03d' $((r / 1000)) $((r % 1000)))"
 }
 
 # percentiles NAME FILE: of the numbers of a file
@@ -221,7 +222,8 @@ check "operations: nothing has changed" "t 1f 2t" \
 	echo "SET statement_timeout = 150; CALL neural.retrain('m', options => '{\"epochs\": 1000000}');"
 	echo "RESET statement_timeout; SELECT sum(total_bytes) AS before FROM pg_backend_memory_contexts \\gset"
 	for _ in $(seq 8); do
-		printf "SET statement_timeout = %d;\n" $((20 + $(random 300)))
+		random 300
+		echo "SET statement_timeout = $((20 + r));"
 		echo "CALL neural.retrain('m', options => '{\"epochs\": 1000000}');"
 	done
 	echo "RESET statement_timeout; SELECT sum(total_bytes) - :before < 500000, sum(total_bytes) FILTER (WHERE name LIKE 'neural training%') IS NULL FROM pg_backend_memory_contexts;"

@@ -76,6 +76,7 @@ start_training(NeuralTraining *t)
 
 	t->query = debug_query_string ? pstrdup(debug_query_string) : NULL;
 	t->settings = neural_settings_json();
+	t->train_seconds = neural_train_seconds;
 	t->progress.loss = t->progress.validation_loss = t->progress.best =
 		t->progress.rows_per_second = NAN;
 	callback->func = end_training;

@@ -100,6 +100,7 @@ typedef struct NeuralTraining
 	instr_time started;
 	const char *query;	  /* of the session */
 	const char *settings; /* JSON, of the session */
+	int train_seconds;	  /* neural.train_seconds, likewise */
 	NeuralProgress progress;
 
 	/* set by the caller before rows are read */

@@ -376,7 +376,7 @@ choose_epochs(NeuralTraining *t)
 		t->plan.batch_rows =
 			Min(rows < SMALL_BATCH_BELOW ? SMALL_BATCH : 256, rows);
 	nn_plan_epochs(&t->plan, t->graph->work, rows, t->threads,
-				   neural_train_seconds, t->automatic ? 256 : DEFAULT_EPOCHS);
+				   t->train_seconds, t->automatic ? 256 : DEFAULT_EPOCHS);
 	t->drop_partial = t->automatic;
 	if (o->epochs > 0)
 	{
