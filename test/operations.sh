@@ -98,17 +98,16 @@ if [ ! -f "$(pg_config --pkglibdir)/pg_cron.so" ] &&
 fi
 cron=
 [ -f "$(pg_config --pkglibdir)/pg_cron.so" ] && cron=yes
-start_cluster "shared_preload_libraries = 'neural${cron:+, pg_cron}'" \
+# Little memory, so that there are temporary files.
+start_cluster "neural.max_memory = '8MB'" "shared_preload_libraries = 'neural${cron:+, pg_cron}'" \
 	"max_worker_processes = 20" "autovacuum = off" "restart_after_crash = on" \
 	${cron:+"cron.database_name = 'postgres'" "cron.host = '$work'"}
 
 query "CREATE EXTENSION neural" >/dev/null
 [ -z "$cron" ] || query "CREATE EXTENSION pg_cron" >/dev/null
-# Rows that do not fit into memory, so that there are temporary files; version 2
-# is the active one.
-query "ALTER SYSTEM SET neural.max_memory = '8MB'; SELECT pg_reload_conf()" >/dev/null
+# Version 2 is the active one.
 query "CREATE TABLE points AS SELECT i AS id, (i % 1000)::float8 AS a, (i % 77)::float8 AS b, (i % 13)::float8 AS c,
-	(i % 1000) + 3.0 * (i % 77) AS y FROM generate_series(1, 100000) i" >/dev/null
+	(i % 1000) + 3.0 * (i % 77) AS y FROM generate_series(1, 300000) i" >/dev/null
 query "SELECT neural.train('m', 'points', target => 'y', features => '{a, b, c}', layers => 'dense(32, relu)',
 	epochs => 1, seed => s) FROM generate_series(1, 2) s" >/dev/null
 query "SELECT neural.promote('m', 2)" >/dev/null
@@ -176,14 +175,15 @@ fi
 retrain 1000000
 check "operations: the retraining computes" t \
 	"$(wait_for "SELECT EXISTS (SELECT FROM neural.progress WHERE model = 'm' AND phase = 'training' AND epoch > 0)" && echo t)"
-check "operations: neural.progress tells of it" "postgres postgres m training 100000 t t" \
+check "operations: neural.progress tells of it" "postgres postgres m training 300000 t t" \
 	"$(query "SELECT database, role, model, phase, rows, epochs = 1000000, pid = (SELECT pid FROM pg_stat_activity
 		WHERE query LIKE 'neural.train: m %') FROM neural.progress WHERE model = 'm'" | tr '|' ' ')"
+check "operations: its rows are in a temporary file" t "$([ "$(temporary)" -gt 0 ] && echo t)"
 check "operations: it holds no snapshot" "t t" \
 	"$(query "SELECT backend_xmin IS NULL, backend_xid IS NULL FROM pg_stat_activity WHERE query LIKE 'neural.train: m %'" | tr '|' ' ')"
 check "operations: nor a lock of its source" "0" \
 	"$(query "SELECT count(*) FROM pg_locks WHERE relation = 'points'::regclass AND pid <> pg_backend_pid()")"
-query "DELETE FROM points WHERE id % 100 = 0" >/dev/null
+query "DELETE FROM points WHERE id % 300 = 0" >/dev/null
 check "operations: vacuum removes what died meanwhile" "1000" \
 	"$(PGOPTIONS='-c client_min_messages=info' psql -Xq -c "VACUUM (VERBOSE) points" 2>&1 |
 		sed -nE 's/.*(tuples: |found )([0-9]+) removed.*/\2/p' | head -n 1)"
@@ -234,6 +234,9 @@ check "operations: max_seconds keeps the best so far" "version 3 of m is active|
 	"$(query "CALL neural.retrain('m', options => '{\"epochs\": 1000000, \"max_seconds\": 0.8, \"activate\": \"always\"}')" |
 		sed 's/: .*//')|$(query "SELECT (training ->> 'epochs')::int < 1000000 FROM m WHERE active")"
 query "SELECT neural.rollback('m')" >/dev/null
+check "operations: temp_file_limit is a clear error" \
+	"ERROR:  temporary file size exceeds temp_file_limit (1024kB)|$(temporary)" \
+	"$(psql -XAtq -c "SET temp_file_limit = '1MB'" -c "CALL neural.retrain('m')" 2>&1 | head -n 1)|$(temporary)"
 
 # ---------- the scheduler, again ----------
 
@@ -321,6 +324,9 @@ percentiles "start after it" "$work/start"
 retrain 1000000
 find_pid
 job=$(query "SELECT neural.train_async('n', 'points', target => 'y', layers => 'dense(32, relu)', epochs => 1000000)")
+check "operations: a job holds no snapshot either" t \
+	"$(wait_for "SELECT EXISTS (SELECT FROM neural.progress WHERE model = 'n' AND epoch > 0)" &&
+		query "SELECT backend_xmin IS NULL FROM pg_stat_activity WHERE backend_type = 'neural job'")"
 pause 700
 began=$(milliseconds)
 restart -m fast stop

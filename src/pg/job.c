@@ -306,10 +306,11 @@ is_alive(int64 job)
 {
 	LOCKTAG tag;
 
+	/* shared, so that two who look are no worker to each other */
 	neural_job_tag(&tag, job);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 		return true;
-	LockRelease(&tag, ExclusiveLock, false);
+	LockRelease(&tag, ShareLock, false);
 	return false;
 }
 
@@ -388,7 +389,8 @@ neural_cancel(PG_FUNCTION_ARGS)
 						errhint("neural.jobs lists yours.")));
 	if (strcmp(state, "queued") == 0 && cancel_queued(job))
 		PG_RETURN_BOOL(true);
-	pid = is_open(current_state(job)) ? worker_pid(job) : 0;
+	state = current_state(job); /* it may have begun, or ended */
+	pid = state != NULL && is_open(state) ? worker_pid(job) : 0;
 	if (pid == 0)
 		PG_RETURN_BOOL(false);
 	/* which checks that the caller may */

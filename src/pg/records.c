@@ -4,10 +4,16 @@
  */
 #include "records.h"
 
+#include <fcntl.h>
+
+#include "lib/ilist.h"
 #include "storage/buffile.h"
+#include "storage/fileset.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #define BLOCK_BYTES (1024 * 1024)
+#define SET_NAME	"records"
 
 struct NeuralRecords
 {
@@ -22,10 +28,15 @@ struct NeuralRecords
 	char **blocks;
 
 	/* in a file: the last block, not yet written, is in tail */
-	BufFile *file;
-	bool keep;
+	bool spilled;
+	BufFile *file; /* NULL: suspended */
 	char *tail;
 	char *buffer;
+
+	/* of a file that is kept */
+	bool keep, in_set;
+	FileSet set;
+	dlist_node node;
 };
 
 static Size
@@ -42,18 +53,75 @@ new_block(NeuralRecords *r)
 }
 
 /*
- * No transaction closes a file that is kept.  The callback is that of the
- * store's own context, so the file's memory is still there when it runs.
+ * --- files that are kept ---
+ *
+ * An ordinary temporary file could be kept open beyond its transaction, but
+ * not be closed safely after an error: closing writes what is not written yet,
+ * and may fail again.  A file of a set is closed by the transaction's end and
+ * removed by its name.
  */
+
+static dlist_head kept = DLIST_STATIC_INIT(kept);
+
+/* A session that ends by force ends no memory context. */
 static void
-close_file(void *arg)
+remove_all(int code, Datum arg)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &kept)
+		FileSetDeleteAll(&dlist_container(NeuralRecords, node, iter.cur)->set);
+}
+
+/* When the store's memory goes away. */
+static void
+remove_file(void *arg)
 {
 	NeuralRecords *r = arg;
 
-	if (r->file != NULL && r->keep)
-		BufFileClose(r->file);
+	if (!r->in_set)
+		return;
+	dlist_delete(&r->node);
+	r->in_set = false;
+	FileSetDeleteAll(&r->set);
+}
+
+static void
+create_kept(NeuralRecords *r)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(remove_all, (Datum) 0);
+	registered = true;
+	FileSetInit(&r->set);
+	dlist_push_head(&kept, &r->node);
+	r->in_set = true;
+	r->file = BufFileCreateFileSet(&r->set, SET_NAME);
+}
+
+void
+neural_records_suspend(NeuralRecords *r)
+{
+	if (r->file == NULL)
+		return;
+	BufFileExportFileSet(r->file);
+	BufFileClose(r->file);
 	r->file = NULL;
 }
+
+static void
+resume(NeuralRecords *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->file = BufFileOpenFileSet(&r->set, SET_NAME, O_RDONLY, false);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * --- the store ---
+ */
 
 NeuralRecords *
 neural_records_create(Size record_size, int block_rows, Size memory_limit,
@@ -74,7 +142,7 @@ neural_records_create(Size record_size, int block_rows, Size memory_limit,
 		MemoryContextCallback *callback =
 			MemoryContextAllocZero(context, sizeof(*callback));
 
-		callback->func = close_file;
+		callback->func = remove_file;
 		callback->arg = r;
 		MemoryContextRegisterResetCallback(context, callback);
 	}
@@ -93,7 +161,11 @@ spill(NeuralRecords *r)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
-	r->file = BufFileCreateTemp(r->keep);
+	if (r->keep)
+		create_kept(r);
+	else
+		r->file = BufFileCreateTemp(false);
+	r->spilled = true;
 	for (int i = 0; i < r->nblocks; i++)
 	{
 		write_block(r, r->blocks[i]);
@@ -128,20 +200,20 @@ neural_records_add(NeuralRecords *r)
 
 	if (at == 0 && r->count == (int64) r->nblocks * r->block_rows)
 	{
-		if (r->file == NULL && (r->nblocks + 1) * block_bytes(r) > r->limit &&
+		if (!r->spilled && (r->nblocks + 1) * block_bytes(r) > r->limit &&
 			r->nblocks > 0)
 			spill(r);
-		else if (r->file != NULL)
+		else if (r->spilled)
 		{
 			write_block(r, r->tail);
 			memset(r->tail, 0, block_bytes(r));
 		}
-		if (r->file == NULL)
+		if (!r->spilled)
 			add_block(r);
 		r->nblocks++;
 	}
 	r->count++;
-	return (r->file ? r->tail : r->blocks[r->nblocks - 1]) +
+	return (r->spilled ? r->tail : r->blocks[r->nblocks - 1]) +
 		   at * r->record_size;
 }
 
@@ -150,7 +222,7 @@ void
 neural_records_take_back(NeuralRecords *r)
 {
 	r->count--;
-	memset((r->file ? r->tail : r->blocks[r->nblocks - 1]) +
+	memset((r->spilled ? r->tail : r->blocks[r->nblocks - 1]) +
 			   (r->count % r->block_rows) * r->record_size,
 		   0, r->record_size);
 }
@@ -164,7 +236,7 @@ neural_records_count(const NeuralRecords *r)
 Size
 neural_records_memory(const NeuralRecords *r)
 {
-	return block_bytes(r) * (r->file ? 2 : r->nblocks);
+	return block_bytes(r) * (r->spilled ? 2 : r->nblocks);
 }
 
 int
@@ -178,10 +250,12 @@ neural_records_block(NeuralRecords *r, int block, int *rows)
 {
 	*rows = (int) Min(r->count - (int64) block * r->block_rows,
 					  (int64) r->block_rows);
-	if (r->file == NULL)
+	if (!r->spilled)
 		return r->blocks[block];
 	if (block == r->nblocks - 1)
 		return r->tail;
+	if (r->file == NULL)
+		resume(r);
 	if (BufFileSeek(r->file, 0, (off_t) block * block_bytes(r), SEEK_SET) !=
 			0 ||
 		BufFileRead(r->file, r->buffer, block_bytes(r)) != block_bytes(r))

@@ -16,7 +16,7 @@ typedef struct NeuralRecords NeuralRecords;
 
 /*
  * In the current context.  block_rows 0: as many as make about 1 MB.  keep: it
- * may outlive the transaction, as long as its rows are all added in one.
+ * may outlive the transaction.
  */
 extern NeuralRecords *neural_records_create(Size record_size, int block_rows,
 											Size memory_limit, bool keep);
@@ -26,6 +26,9 @@ extern char *neural_records_add(NeuralRecords *r);
 
 /* Take back the record added last. */
 extern void neural_records_take_back(NeuralRecords *r);
+
+/* Of one that is kept: no more rows are added; its transaction may end. */
+extern void neural_records_suspend(NeuralRecords *r);
 
 extern int64 neural_records_count(const NeuralRecords *r);
 extern Size neural_records_memory(const NeuralRecords *r);

@@ -252,6 +252,8 @@ open_request(Oid relid, Jsonb *overrides, NeuralRun *run)
 	run->data = neural_member_text(s.training, "data");
 	if (run->data == NULL)
 		not_repeatable(relid, s.version, "data");
+	if (run->settings == NULL)
+		not_repeatable(relid, s.version, "settings");
 	run->options = repeated_options(relid, &s, overrides);
 	run->predecessor_version = s.version;
 	run->predecessor = s.model;

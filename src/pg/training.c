@@ -117,6 +117,8 @@ neural_training_gather(NeuralTraining *t)
 	neural_training_check(t);
 	phase(t, "reading");
 	neural_training_read(t);
+	if (t->spans_transactions)
+		neural_records_suspend(t->records);
 	t->read_seconds = neural_training_seconds(t);
 	MemoryContextSwitchTo(old);
 }
