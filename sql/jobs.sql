@@ -161,6 +161,13 @@ SELECT count(*) > 0 AS failed FROM neural.jobs WHERE state = 'failed';
 SET ROLE regress_neural_nologin;
 SELECT neural.train_async('x', 'points', target => 'y');
 RESET ROLE;
+-- one that may not connect
+SELECT current_database() AS db \gset
+REVOKE CONNECT ON DATABASE :"db" FROM PUBLIC;
+SET ROLE regress_neural_worker;
+SELECT neural.train_async('theirs', 'points', target => 'y');
+RESET ROLE;
+GRANT CONNECT ON DATABASE :"db" TO PUBLIC;
 -- even where row security is off
 ALTER ROLE regress_neural_worker SET row_security = off;
 SET ROLE regress_neural_worker;

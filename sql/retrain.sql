@@ -212,8 +212,20 @@ UPDATE kind SET trained_at = '2020-01-01', training = jsonb_set(training, '{data
 UPDATE worth SET trained_at = '2020-01-01';
 CALL neural.run_due() \gset
 SELECT short(:'report') ~ '^version 11 of worth .*\nkind was not retrained: relation "nowhere" does not exist$' AS retrained;
+-- nor does one that pretends to have been cancelled; a real cancel ends all
+CREATE FUNCTION pretend() RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'canceling statement due to user request' USING ERRCODE = '57014'; END $$;
+UPDATE kind SET training = jsonb_set(training, '{data}', '"SELECT kind, retrain.pretend() AS turnover, size FROM retrain.shop"');
+UPDATE worth SET trained_at = '2020-01-01';
+CALL neural.run_due() \gset
+SELECT short(:'report') ~ '^version 12 of worth .*\nkind was not retrained: canceling statement due to user request$' AS retrained;
+UPDATE kind SET training = jsonb_set(training, '{data}', '"SELECT kind, turnover, size, pg_sleep(0.01)::text AS slow FROM retrain.shop"');
+UPDATE worth SET trained_at = '2020-01-01';
+SET statement_timeout = '1s';
+CALL neural.run_due();
+RESET statement_timeout;
+SELECT count(*) >= 12 AS others, count(*) = count(training -> 'retrain') AS inherited FROM worth;
 SELECT neural.set_retrain('worth');
-SELECT count(*), count(training -> 'retrain') FROM worth;
+SELECT count(training -> 'retrain') FROM worth;
 -- only one's own
 SET ROLE regress_neural_other;
 CALL neural.run_due();

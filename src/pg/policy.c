@@ -259,17 +259,25 @@ list_models(void)
 	return models;
 }
 
+/* A cancel is meant for the whole; a model's own query may only look like it. */
+static bool
+is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		   error->funcname != NULL &&
+		   strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
 /*
  * The end of a failed retraining, whose SPI levels are still open above the
- * procedure's own; a cancel is meant for the whole.
+ * procedure's own.
  */
 static char *
 recover(const char *model)
 {
 	ErrorData *error = CopyErrorData();
 
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
+	if (is_cancel(error))
 		PG_RE_THROW();
 	FlushErrorState();
 	while (!SPI_inside_nonatomic_context())
