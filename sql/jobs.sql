@@ -55,6 +55,8 @@ SELECT neural.train_async('points', 'points', target => 'y');
 SELECT neural.train_async(NULL, 'points', target => 'y');
 SELECT neural.retrain_async('points');
 SELECT neural.retrain_async(NULL);
+SELECT neural.retrain_async('m', options => '[1]');
+SELECT neural.retrain_async('m', options => '{"epoch": 1}');
 SET default_transaction_read_only = on;
 SELECT neural.train_async('bad', 'points', target => 'y');
 SELECT neural.cancel(1);

@@ -259,6 +259,14 @@ neural_retrain_async(PG_FUNCTION_ARGS)
 						errmsg("%s must not be NULL", "model")));
 	relid = PG_GETARG_OID(0);
 	neural_retrain_check(relid, "neural.retrain_async()");
+	if (!PG_ARGISNULL(2))
+	{
+		NeuralTrainOptions o;
+
+		/* what can be found wrong now is an error now */
+		neural_train_options_init(&o);
+		neural_train_options_read(&o, PG_GETARG_JSONB_P(2));
+	}
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
 	neural_append_integer(&s, "relid", relid);
