@@ -119,6 +119,87 @@ CREATE FUNCTION neural.train(
 COMMENT ON FUNCTION neural.train(text, text, text, text[], text, text, text, text, float8, int4, int4, text, int8, text, jsonb, text[])
     IS 'train a neural network on the rows of a table, view or SELECT and keep it as a new version of a named model';
 
+CREATE PROCEDURE neural.retrain(
+    model regclass,
+    warm_start bool DEFAULT false,
+    options jsonb DEFAULT NULL,
+    in_transaction bool DEFAULT false,
+    INOUT report text DEFAULT NULL)
+    AS 'MODULE_PATHNAME', 'neural_retrain_call' LANGUAGE C;
+COMMENT ON PROCEDURE neural.retrain(regclass, bool, jsonb, bool, text)
+    IS 'repeat the training of a model''s active version as its owner, holding no snapshot while computing';
+
+/* ---------- background jobs ---------- */
+
+-- Written by the sessions and workers of whoever asked for the job, with their
+-- rights; hence the grants below, and row security.
+CREATE TABLE neural.job (
+    id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    owner oid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('train', 'retrain')),
+    model text NOT NULL,
+    request jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'queued'
+        CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    submitted timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    started timestamptz,
+    finished timestamptz,
+    pid int4,
+    report text,
+    result jsonb,
+    error jsonb);
+COMMENT ON TABLE neural.job IS 'trainings in the background, as the view neural.jobs shows them';
+ALTER TABLE neural.job ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON neural.job
+    USING (pg_catalog.pg_get_userbyid(owner) OPERATOR(pg_catalog.=) CURRENT_USER)
+    WITH CHECK (pg_catalog.pg_get_userbyid(owner) OPERATOR(pg_catalog.=) CURRENT_USER);
+CREATE POLICY monitor ON neural.job FOR SELECT
+    USING (pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'::pg_catalog.text));
+
+CREATE FUNCTION neural.job_state(job int8, state text) RETURNS text
+    AS 'MODULE_PATHNAME', 'neural_job_state' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.job_state(int8, text) IS 'a job''s state as its row has it, or lost where nobody works on it any more';
+
+CREATE VIEW neural.jobs WITH (security_invoker = true) AS
+    SELECT id, pg_catalog.pg_get_userbyid(owner) AS role, kind, model, neural.job_state(id, state) AS state,
+           submitted, started, finished, pid, report, result,
+           error OPERATOR(pg_catalog.->>) 'message' AS message, error
+      FROM neural.job;
+COMMENT ON VIEW neural.jobs IS 'trainings in the background that your roles asked for';
+
+CREATE FUNCTION neural.train_async(
+    model text,
+    data text,
+    target text DEFAULT NULL,
+    features text[] DEFAULT NULL,
+    task text DEFAULT NULL,
+    layers text DEFAULT NULL,
+    loss text DEFAULT NULL,
+    optimizer text DEFAULT NULL,
+    learning_rate float8 DEFAULT NULL,
+    epochs int4 DEFAULT NULL,
+    batch_size int4 DEFAULT NULL,
+    validation text DEFAULT NULL,
+    seed int8 DEFAULT NULL,
+    device text DEFAULT NULL,
+    options jsonb DEFAULT NULL,
+    targets text[] DEFAULT NULL)
+    RETURNS int8
+    AS 'MODULE_PATHNAME', 'neural_train_async' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.train_async(text, text, text, text[], text, text, text, text, float8, int4, int4, text, int8, text, jsonb, text[])
+    IS 'neural.train by a background worker; returns the number of the job, which starts when the transaction commits';
+
+CREATE FUNCTION neural.retrain_async(model regclass, warm_start bool DEFAULT false, options jsonb DEFAULT NULL) RETURNS int8
+    AS 'MODULE_PATHNAME', 'neural_retrain_async' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.retrain_async(regclass, bool, jsonb)
+    IS 'neural.retrain by a background worker; returns the number of the job, which starts when the transaction commits';
+
+CREATE FUNCTION neural.cancel(job int8) RETURNS bool
+    AS 'MODULE_PATHNAME', 'neural_cancel' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.cancel(int8) IS 'cancel a job; false where it has ended already';
+
+/* ---------- a model for each group ---------- */
+
 CREATE FUNCTION neural.fit_step(internal, record, text) RETURNS internal
     AS 'MODULE_PATHNAME', 'neural_fit_step' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 CREATE FUNCTION neural.fit_step(internal, record, text, jsonb) RETURNS internal
@@ -197,6 +278,12 @@ CREATE FUNCTION neural.evaluate(model regclass, data text, version int4 DEFAULT 
     AS 'MODULE_PATHNAME', 'neural_evaluate' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 10;
 COMMENT ON FUNCTION neural.evaluate(regclass, text, int4) IS 'how good a model is on the rows of a table, view or SELECT that holds its target';
 
+CREATE FUNCTION neural.drift(model regclass, data text, version int4 DEFAULT NULL)
+    RETURNS TABLE (kind text, name text, psi float8, unseen float8, nulls_then float8, nulls_now float8,
+                   value_then float8, value_now float8)
+    AS 'MODULE_PATHNAME', 'neural_drift' LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 30;
+COMMENT ON FUNCTION neural.drift(regclass, text, int4) IS 'how far the rows of a table, view or SELECT are from those that a model was trained on';
+
 CREATE FUNCTION neural.versions(model regclass)
     RETURNS TABLE (version int4, active bool, status text, trained_at timestamptz, trained_by text,
                    task text, "rows" int8, parameters int8, epochs int4, loss float8,
@@ -247,6 +334,20 @@ CREATE FUNCTION neural.prune(model regclass, keep int4 DEFAULT 3) RETURNS int4
     AS 'MODULE_PATHNAME', 'neural_prune' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION neural.prune(regclass, int4) IS 'delete all but the newest versions and the active one; returns how many were deleted';
 
+CREATE FUNCTION neural.set_retrain(
+    model regclass,
+    every interval DEFAULT NULL,
+    when_new_rows float8 DEFAULT NULL,
+    when_drift float8 DEFAULT NULL)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'neural_set_retrain' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION neural.set_retrain(regclass, interval, float8, float8)
+    IS 'say when neural.run_due is to retrain a model; with no condition, never';
+
+CREATE PROCEDURE neural.run_due(INOUT report text DEFAULT NULL)
+    AS 'MODULE_PATHNAME', 'neural_run_due' LANGUAGE C;
+COMMENT ON PROCEDURE neural.run_due(text) IS 'retrain each of your models that is due by neural.set_retrain';
+
 CREATE FUNCTION neural.export_model(model regclass, version int4 DEFAULT NULL) RETURNS bytea
     AS 'MODULE_PATHNAME', 'neural_export_model' LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION neural.export_model(regclass, int4) IS 'a version of a model as bytes';
@@ -277,6 +378,19 @@ CREATE FUNCTION neural.list_devices()
     AS 'MODULE_PATHNAME', 'neural_devices' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 2;
 COMMENT ON FUNCTION neural.list_devices() IS 'the devices that there are, as the view neural.devices shows them';
 
+CREATE FUNCTION neural.list_progress()
+    RETURNS TABLE (pid int4, database text, role text, model text, phase text, epoch int4, epochs int4, "rows" int8,
+                   loss float8, validation_loss float8, best float8, rows_per_second float8, device text,
+                   memory int8, started timestamptz, seconds float8, finish timestamptz)
+    AS 'MODULE_PATHNAME', 'neural_list_progress' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 5;
+COMMENT ON FUNCTION neural.list_progress() IS 'the trainings that are running, as the view neural.progress shows them';
+
+CREATE VIEW neural.progress AS
+    SELECT pid, database, role, model, phase, epoch, epochs, "rows", loss, validation_loss, best, rows_per_second,
+           device, memory, started, seconds, finish
+      FROM neural.list_progress();
+COMMENT ON VIEW neural.progress IS 'how far the trainings of your roles are, where the library is preloaded';
+
 CREATE VIEW neural.devices AS
     SELECT device, number, name, memory, memory_free, driver, reason FROM neural.list_devices();
 COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why there is none of a kind';
@@ -286,4 +400,5 @@ COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why
 -- Models have owners and privileges of their own; the functions act with the
 -- rights of whoever calls them.
 GRANT USAGE ON SCHEMA neural TO PUBLIC;
-GRANT SELECT ON neural.models, neural.devices TO PUBLIC;
+GRANT SELECT ON neural.models, neural.devices, neural.progress, neural.jobs TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON neural.job TO PUBLIC;

@@ -3,14 +3,14 @@
 CREATE SCHEMA matrix;
 SET search_path = matrix, public;
 SET client_min_messages = error;
-CREATE ROLE neural_m_owner;
-CREATE ROLE neural_m_member IN ROLE neural_m_owner;
-CREATE ROLE neural_m_super SUPERUSER;
-CREATE ROLE neural_m_columns;
-CREATE ROLE neural_m_table;
-CREATE ROLE neural_m_nothing;
-CREATE ROLE neural_m_hidden;
-CREATE ROLE neural_m_other;
+CREATE ROLE neural_m_owner LOGIN;
+CREATE ROLE neural_m_member LOGIN IN ROLE neural_m_owner;
+CREATE ROLE neural_m_super LOGIN SUPERUSER;
+CREATE ROLE neural_m_columns LOGIN;
+CREATE ROLE neural_m_table LOGIN;
+CREATE ROLE neural_m_nothing LOGIN;
+CREATE ROLE neural_m_hidden LOGIN;
+CREATE ROLE neural_m_other LOGIN;
 GRANT ALL ON SCHEMA matrix TO PUBLIC;
 
 SET ROLE neural_m_owner;
@@ -20,6 +20,7 @@ GRANT SELECT ON source TO PUBLIC;
 SELECT count(*) FROM (VALUES (1), (2)) t(seed), LATERAL neural.train('m', 'source', target => 'low', features => '{x}',
     layers => 'a: dense(2)', epochs => 1, seed => t.seed, options => '{"activate": "always"}');
 SELECT version FROM neural.train('both', 'source', targets => '{x,id}', features => '{low}', layers => 'dense(2)', epochs => 1);
+SELECT version FROM neural.train('again', 'source', target => 'low', features => '{x}', layers => 'dense(2)', epochs => 1);
 CREATE TABLE held AS SELECT neural.export_model('m') AS bytes, model::text AS text FROM m WHERE active;
 GRANT SELECT ON held TO PUBLIC;
 
@@ -36,6 +37,8 @@ BEGIN
         EXECUTE format('CREATE POLICY others ON %I USING (current_user <> ''neural_m_hidden'')', model);
     END LOOP;
 END $$;
+-- of which nobody else may write a version, or it could not be retrained
+GRANT SELECT ON again TO neural_m_columns, neural_m_table, neural_m_hidden;
 RESET ROLE;
 
 CREATE TABLE operation (
@@ -84,6 +87,18 @@ INSERT INTO operation VALUES
     ('promote(regclass,integer)', 'update', 'SELECT neural.promote(''m'', 1)'),
     ('rollback(regclass)', 'update 2', 'SELECT neural.rollback(''m'')'),
     ('prune(regclass,integer)', 'delete', 'SELECT neural.prune(''m'', 0)'),
+    ('drift(regclass,text,integer)', 'read', 'SELECT * FROM neural.drift(''m'', ''matrix.source'')'),
+    ('retrain(regclass,boolean,jsonb,boolean,text)', 'owner', 'CALL neural.retrain(''again'', false, NULL, true)'),
+    ('retrain_async(regclass,boolean,jsonb)', 'owner''s job', 'SELECT neural.retrain_async(''again'')'),
+    ('set_retrain(regclass,interval,double precision,double precision)', 'owner', 'SELECT neural.set_retrain(''again'', ''1 day'')::text'),
+    ('run_due(text)', 'alone', 'CALL neural.run_due()'),
+    ('train_async(text,text,text,text[],text,text,text,text,double precision,integer,integer,text,bigint,text,jsonb,text[])', 'insert''s job',
+        'SELECT neural.train_async(''m'', ''matrix.source'', target => ''low'', features => ''{x}'', layers => ''dense(2)'', epochs => 1)'),
+    ('train_async: a model of one''s own', 'anybody''s job',
+        'SELECT neural.train_async(''mine'', ''matrix.source'', target => ''low'', layers => ''dense(2)'', epochs => 1)'),
+    ('cancel(bigint)', 'job', 'SELECT neural.cancel(1)::text'),
+    ('job_state(bigint,text)', 'anybody', 'SELECT neural.job_state(1, ''done'')'),
+    ('list_progress()', 'anybody', 'SELECT * FROM neural.list_progress()'),
     ('grant_predict(regclass,text)', 'grant', 'SELECT neural.grant_predict(''m'', ''neural_m_other'')::text');
 
 -- What may be called at all and has no line.  What takes or returns "internal"
@@ -117,6 +132,13 @@ INSERT INTO expected VALUES
     ('update',   'ok', 'ok', 'ok', '42501', '42501', '42501', '42704', 'ok', '42501'),
     ('update 2', 'ok', 'ok', 'ok', '42501', '42501', '42501', '55000', 'ok', '42501'),
     ('delete',   'ok', 'ok', 'ok', '42501', '42501', '42501', 'ok',    'ok', '42501'),
+    ('owner',    'ok', 'ok', 'ok', '42501', '42501', '42501', '42501', 'ok', '42501'),
+    ('alone',    '25001', '25001', '25001', '25001', '25001', '25001', '25001', '25001', '25001'),
+    -- there is room for no job, which is found out last
+    ('owner''s job', '53400', '53400', '53400', '42501', '42501', '42501', '42501', '53400', '42501'),
+    ('insert''s job', '53400', '53400', '53400', '42501', '42501', '42501', '53400', '53400', '42501'),
+    ('anybody''s job', '53400', '53400', '53400', '53400', '53400', '53400', '53400', '53400', '53400'),
+    ('job',      '42704', '42704', '42704', '42704', '42704', '42704', '42704', '42704', '42704'),
     ('grant',    'ok', 'ok', 'ok', '42501', '42501', '42501', '42501', 'ok', '42501');
 
 -- Run a statement as a role and undo it: "ok" or the SQLSTATE.
@@ -143,6 +165,7 @@ BEGIN
     RESET ROLE;
 END $$;
 
+SET neural.max_workers = 0;
 CREATE TABLE cell (operation text, class text, role text, result text);
 DO $$
 DECLARE

@@ -60,7 +60,7 @@ SELECT count(*), sum(active::int) FROM rank;
 SELECT training ->> 'data' AS data, training -> 'target' AS target, training -> 'features' AS features, training ->> 'task' AS task,
        training ->> 'loss' AS loss, training ->> 'optimizer' AS optimizer, training -> 'learning_rate' AS rate, training -> 'epochs' AS epochs,
        training -> 'batch_size' AS batch, training -> 'rows' AS rows, training -> 'validation_rows' AS validation, training -> 'seed' AS seed,
-       training -> 'parameters' AS parameters, training ->> 'search_path' AS path
+       training -> 'parameters' AS parameters, training -> 'settings' ->> 'search_path' AS path
   FROM kind;
 SELECT training ->> 'layers' AS layers FROM kind;
 SELECT training ->> 'layers' AS layers, training ->> 'schedule' AS schedule, training ->> 'loss' AS loss FROM sum;

@@ -211,6 +211,9 @@ extern nn_column *nn_features_add_difference(nn_features *f, int from, int what,
 extern bool nn_features_layout(nn_features *f, size_t extra, size_t *extra_at,
 							   nn_error *err);
 
+/* The same for loaded features, which are laid out already. */
+extern size_t nn_features_extend(nn_features *f, size_t extra);
+
 /* Writing slots. */
 static inline void
 nn_set_number(const nn_column *c, char *record, double value)

@@ -246,6 +246,15 @@ nn_features_layout(nn_features *f, size_t extra, size_t *extra_at,
 	return true;
 }
 
+size_t
+nn_features_extend(nn_features *f, size_t extra)
+{
+	size_t at = f->record_size;
+
+	f->record_size = (at + extra + 7) & ~(size_t) 7;
+	return at;
+}
+
 /*
  * Observe the first columns, as far as they are floats side by side of which
  * moments are all that is wanted, in loops along the row, which become vector

@@ -33,6 +33,8 @@
 #if PG_VERSION_NUM >= 160000
 #define pg_namespace_aclcheck(oid, role, mode)                                 \
 	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
+#define pg_class_ownercheck(oid, role)                                         \
+	object_ownercheck(RelationRelationId, (oid), (role))
 #define neural_name_list(text) stringToQualifiedNameList((text), NULL)
 #else
 #define neural_name_list(text) stringToQualifiedNameList(text)

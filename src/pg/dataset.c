@@ -108,8 +108,8 @@ place(NeuralTraining *t)
 		if (held + 3 * dataset_bytes(d, rows) > left)
 			does_not_fit(t, held + 3 * dataset_bytes(d, rows), left);
 		d->block_rows = rows;
-		d->file =
-			neural_records_create(row_numbers(d) * sizeof(nn_real), rows, 0);
+		d->file = neural_records_create(row_numbers(d) * sizeof(nn_real), rows,
+										0, false);
 		ereport(DEBUG1, (errmsg_internal("encoded rows go to a temporary "
 										 "file in blocks of %d rows",
 										 rows)));

@@ -16,6 +16,7 @@
 
 #include "../nn/metric.h"
 #include "cells.h"
+#include "evaluate.h"
 #include "model_value.h"
 #include "predict_state.h"
 #include "source.h"
@@ -284,34 +285,35 @@ put_metric(ReturnSetInfo *result, const char *name, double value)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-static void
-put_metrics(ReturnSetInfo *result, const Evaluation *e, nn_arena *arena)
+static double
+metric_value(const Evaluation *e, const nn_metric_ops *metric, nn_arena *arena)
 {
 	nn_metric_args args = {0};
-	int64 counted = e->rows + e->unknown;
+	double value = NAN;
+	nn_error err;
 
+	CHECK_FOR_INTERRUPTS();
 	args.task = e->model->task;
 	args.rows = e->rows;
 	args.columns = e->model->outputs;
 	args.out = e->out;
 	args.y = e->y;
-	put_metric(result, "rows", counted);
-	for (int i = 0; nn_metrics[i] != NULL; i++)
-	{
-		const nn_metric_ops *metric = nn_metrics[i];
-		double value = NAN;
-		nn_error err;
+	if (e->rows > 0)
+		neural_check(metric->value(&args, arena, &value, &err), &err);
+	/* a class that the model does not know is never predicted */
+	if (strcmp(metric->named.name, "accuracy") == 0 && e->unknown > 0)
+		value = e->rows > 0 ? value * e->rows / (e->rows + e->unknown) : 0;
+	return value;
+}
 
-		if ((metric->tasks & (1u << e->model->task)) == 0)
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		if (e->rows > 0)
-			neural_check(metric->value(&args, arena, &value, &err), &err);
-		/* a class that the model does not know is never predicted */
-		if (strcmp(metric->named.name, "accuracy") == 0 && e->unknown > 0)
-			value = e->rows > 0 ? value * e->rows / counted : 0;
-		put_metric(result, metric->named.name, value);
-	}
+static void
+put_metrics(ReturnSetInfo *result, const Evaluation *e, nn_arena *arena)
+{
+	put_metric(result, "rows", e->rows + e->unknown);
+	for (int i = 0; nn_metrics[i] != NULL; i++)
+		if ((nn_metrics[i]->tasks & (1u << e->model->task)) != 0)
+			put_metric(result, nn_metrics[i]->named.name,
+					   metric_value(e, nn_metrics[i], arena));
 }
 
 static void
@@ -333,6 +335,30 @@ report_left_out(const Evaluation *e)
 						   e->unknown, e->unknown),
 			 errdetail("Such rows count as wrong in the accuracy, and are "
 					   "left out of all other metrics.")));
+}
+
+double
+neural_evaluate_metric(NeuralLoadedModel *loaded, const char *data,
+					   const char *metric)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "neural evaluate", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	nn_arena *arena = neural_arena(context);
+	Evaluation e = {0};
+	double value = NAN;
+
+	e.loaded = loaded;
+	e.model = loaded->model;
+	e.context = context;
+	run_evaluation(&e, data, arena);
+	for (int i = 0; nn_metrics[i] != NULL; i++)
+		if ((nn_metrics[i]->tasks & (1u << e.model->task)) != 0 &&
+			strcmp(nn_metrics[i]->named.name, metric) == 0)
+			value = metric_value(&e, nn_metrics[i], arena);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return value;
 }
 
 PG_FUNCTION_INFO_V1(neural_evaluate);

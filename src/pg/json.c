@@ -1,6 +1,6 @@
 /*
  * json.c
- *	  Writing jsonb, piece by piece.
+ *	  Writing jsonb, piece by piece, and looking into it.
  *
  * Ends of inner objects and arrays give NULL, the end of the outermost the
  * whole.
@@ -116,4 +116,16 @@ neural_json_jsonb(NeuralJson *j, Jsonb *value)
 	JsonbToJsonbValue(value, &v);
 	pushJsonbValue(j, (*j)->contVal.type == jbvArray ? WJB_ELEM : WJB_VALUE,
 				   &v);
+}
+
+JsonbValue *
+neural_json_member(const Jsonb *object, const char *key)
+{
+	JsonbValue k;
+
+	k.type = jbvString;
+	k.val.string.val = (char *) key;
+	k.val.string.len = strlen(key);
+	return findJsonbValueFromContainer((JsonbContainer *) &object->root,
+									   JB_FOBJECT, &k);
 }

@@ -1,6 +1,6 @@
 /*
  * json.h
- *	  Writing jsonb, piece by piece.
+ *	  Writing jsonb, piece by piece, and looking into it.
  */
 #ifndef NEURAL_JSON_H
 #define NEURAL_JSON_H
@@ -22,5 +22,8 @@ extern void neural_json_number(NeuralJson *j, double value);	/* not finite:
 extern void neural_json_int(NeuralJson *j, int64 value);
 extern void neural_json_bool(NeuralJson *j, bool value);
 extern void neural_json_jsonb(NeuralJson *j, Jsonb *value);
+
+/* A value of an object; NULL where there is none. */
+extern JsonbValue *neural_json_member(const Jsonb *object, const char *key);
 
 #endif /* NEURAL_JSON_H */

@@ -12,6 +12,7 @@
 #include "utils/guc.h"
 
 #include "batch.h"
+#include "progress.h"
 
 PG_MODULE_MAGIC;
 
@@ -21,6 +22,7 @@ int neural_max_memory;
 int neural_max_model_size;
 int neural_model_cache_size;
 int neural_max_threads;
+int neural_max_workers;
 int neural_progress_interval;
 int neural_train_seconds;
 int neural_blas;
@@ -52,6 +54,10 @@ _PG_init(void)
 							"0 is as many as there are processors.",
 							&neural_max_threads, 0, 0, 64, PGC_SUSET, 0, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable(
+		"neural.max_workers", "Background jobs that may run at a time.",
+		"They are among the server's max_worker_processes.",
+		&neural_max_workers, 2, 0, 64, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("neural.progress_interval",
 							"Time between messages about a running training.",
 							"0 is never.", &neural_progress_interval, 5000, 0,
@@ -74,5 +80,6 @@ _PG_init(void)
 		"the library that it has opened.",
 		&neural_cuda_library, "neural_cuda", PGC_SUSET, 0, NULL, NULL, NULL);
 	neural_batch_init();
+	neural_progress_init();
 	MarkGUCPrefixReserved("neural");
 }

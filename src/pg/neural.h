@@ -23,8 +23,9 @@
 /* Settings (neural.c). */
 extern int neural_max_memory;		 /* kilobytes; of one training */
 extern int neural_max_model_size;	 /* kilobytes */
-extern int neural_model_cache_size; /* kilobytes, per backend */
+extern int neural_model_cache_size;	 /* kilobytes, per backend */
 extern int neural_max_threads;		 /* 0: as many as processors */
+extern int neural_max_workers;		 /* background jobs at a time */
 extern int neural_progress_interval; /* milliseconds between NOTICEs, 0: none */
 extern int neural_train_seconds;	 /* what layers => 'auto' plans for */
 extern int neural_blas;				 /* NEURAL_BLAS_... */
@@ -47,11 +48,11 @@ extern void *neural_alloc_large(MemoryContext context, Size size);
 extern void neural_ereport(const nn_error *err) pg_attribute_noreturn();
 
 /* Throw unless an engine call succeeded. */
-#define neural_check(ok, err) \
-	do \
-	{ \
-		if (unlikely(!(ok))) \
-			neural_ereport(err); \
+#define neural_check(ok, err)                                                  \
+	do                                                                         \
+	{                                                                          \
+		if (unlikely(!(ok)))                                                   \
+			neural_ereport(err);                                               \
 	} while (0)
 
 /* The kernels to train with: OpenBLAS by the setting, else our own. */

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -198,7 +199,11 @@ active_score(const char *name, int *version, char **metric, double *value)
 	return true;
 }
 
-/* Whether the new version is to become the active one. */
+/*
+ * Whether the new version is to become the active one.  A rival was judged on
+ * the same rows; so when another version is the active one meanwhile, somebody
+ * has decided, and nothing is known about it.
+ */
 static bool
 is_better(const char *name, const NeuralVersion *v)
 {
@@ -208,6 +213,20 @@ is_better(const char *name, const NeuralVersion *v)
 
 	if (!active_score(name, &active, &metric, &value))
 		return true;
+	if (v->rival > 0 && v->rival != active)
+	{
+		ereport(NOTICE,
+				(errmsg("version %d stays the active one, as it was made so "
+						"while the new version was trained",
+						active),
+				 errhint("Activate the new version with neural.promote().")));
+		return false;
+	}
+	if (v->rival > 0 && !isnan(v->rival_value))
+	{
+		value = v->rival_value;
+		metric = (char *) v->metric;
+	}
 	if (v->metric == NULL || metric == NULL || strcmp(v->metric, metric) != 0 ||
 		isnan(value) || isnan(v->value))
 	{
@@ -226,8 +245,21 @@ is_better(const char *name, const NeuralVersion *v)
 	return false;
 }
 
+/* The new version inherits when the model is to be retrained. */
+static const char *
+inherited(Oid relid, const char *name)
+{
+	if (!neural_may_read(relid, "training"))
+		return "'{}'";
+	return psprintf("coalesce((SELECT jsonb_build_object('retrain', training "
+					"-> 'retrain') FROM %s WHERE jsonb_typeof(training -> "
+					"'retrain') = 'object' ORDER BY version DESC LIMIT 1), "
+					"'{}')",
+					name);
+}
+
 static void
-insert_version(const char *name, int version, bool active,
+insert_version(const char *name, const char *policy, int version, bool active,
 			   const NeuralVersion *v)
 {
 	Oid types[] = {INT4OID,		   BOOLOID, TEXTOID,  neural_type_oid("model"),
@@ -259,8 +291,8 @@ insert_version(const char *name, int version, bool active,
 	neural_sql_run(
 		psprintf("INSERT INTO %s (version, active, status, model, trained_at, "
 				 "trained_by, training, metrics, history, note) "
-				 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-				 name),
+				 "VALUES ($1, $2, $3, $4, $5, $6, $7 || %s, $8, $9, $10)",
+				 name, policy),
 		false, lengthof(types), types, values, nulls);
 }
 
@@ -268,13 +300,17 @@ int
 neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 			   NeuralActivate activate, bool *active, Oid *relid)
 {
-	const char *name = quote_qualified_identifier(schema, table);
+	const char *name;
 	int level, version;
 
 	PreventCommandIfReadOnly("neural.train()");
 	PreventCommandDuringRecovery("neural.train()");
 	level = neural_sql_begin();
-	*relid = open_table(schema, table);
+	if (OidIsValid(*relid))
+		lock_table(*relid);
+	else
+		*relid = open_table(schema, table);
+	name = neural_sql_name(*relid); /* which may be new */
 	version = next_version(name);
 	*active = activate == NEURAL_ACTIVATE_ALWAYS ||
 			  (activate == NEURAL_ACTIVATE_BETTER && is_better(name, v));
@@ -282,7 +318,7 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 		neural_sql_run(
 			psprintf("UPDATE %s SET active = false WHERE active", name), false,
 			0, NULL, NULL, NULL);
-	insert_version(name, version, *active, v);
+	insert_version(name, inherited(*relid, name), version, *active, v);
 	neural_sql_end(level);
 	return version;
 }

@@ -4,11 +4,17 @@
  */
 #include "records.h"
 
+#include <fcntl.h>
+
+#include "lib/ilist.h"
 #include "nodes/pg_list.h"
 #include "storage/buffile.h"
+#include "storage/fileset.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #define BLOCK_BYTES (1024 * 1024)
+#define SET_NAME	"records"
 
 /* Blocks that are allocated together, at most. */
 #define CHUNK_BLOCKS 32
@@ -29,9 +35,15 @@ struct NeuralRecords
 	char *chunk_at; /* from here */
 
 	/* in a file: the last block, not yet written, is in tail */
-	BufFile *file;
+	bool spilled;
+	BufFile *file; /* NULL: suspended */
 	char *tail;
 	char *buffer;
+
+	/* of a file that is kept */
+	bool keep, in_set;
+	FileSet set;
+	dlist_node node;
 };
 
 static Size
@@ -46,8 +58,80 @@ new_blocks(NeuralRecords *r, int n)
 	return neural_alloc_large(r->context, n * block_bytes(r));
 }
 
+/*
+ * --- files that are kept ---
+ *
+ * An ordinary temporary file could be kept open beyond its transaction, but
+ * not be closed safely after an error: closing writes what is not written yet,
+ * and may fail again.  A file of a set is closed by the transaction's end and
+ * removed by its name.
+ */
+
+static dlist_head kept = DLIST_STATIC_INIT(kept);
+
+/* A session that ends by force ends no memory context. */
+static void
+remove_all(int code, Datum arg)
+{
+	dlist_iter iter;
+
+	dlist_foreach(iter, &kept)
+		FileSetDeleteAll(&dlist_container(NeuralRecords, node, iter.cur)->set);
+}
+
+/* When the store's memory goes away. */
+static void
+remove_file(void *arg)
+{
+	NeuralRecords *r = arg;
+
+	if (!r->in_set)
+		return;
+	dlist_delete(&r->node);
+	r->in_set = false;
+	FileSetDeleteAll(&r->set);
+}
+
+static void
+create_kept(NeuralRecords *r)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(remove_all, (Datum) 0);
+	registered = true;
+	FileSetInit(&r->set);
+	dlist_push_head(&kept, &r->node);
+	r->in_set = true;
+	r->file = BufFileCreateFileSet(&r->set, SET_NAME);
+}
+
+void
+neural_records_suspend(NeuralRecords *r)
+{
+	if (r->file == NULL)
+		return;
+	BufFileExportFileSet(r->file);
+	BufFileClose(r->file);
+	r->file = NULL;
+}
+
+static void
+resume(NeuralRecords *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->file = BufFileOpenFileSet(&r->set, SET_NAME, O_RDONLY, false);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * --- the store ---
+ */
+
 NeuralRecords *
-neural_records_create(Size record_size, int block_rows, Size memory_limit)
+neural_records_create(Size record_size, int block_rows, Size memory_limit,
+					  bool keep)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "neural records", ALLOCSET_DEFAULT_SIZES);
@@ -58,6 +142,16 @@ neural_records_create(Size record_size, int block_rows, Size memory_limit)
 	r->block_rows =
 		block_rows > 0 ? block_rows : (int) Max(BLOCK_BYTES / record_size, 1);
 	r->limit = memory_limit;
+	r->keep = keep;
+	if (keep)
+	{
+		MemoryContextCallback *callback =
+			MemoryContextAllocZero(context, sizeof(*callback));
+
+		callback->func = remove_file;
+		callback->arg = r;
+		MemoryContextRegisterResetCallback(context, callback);
+	}
 	return r;
 }
 
@@ -73,7 +167,11 @@ spill(NeuralRecords *r)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
-	r->file = BufFileCreateTemp(false);
+	if (r->keep)
+		create_kept(r);
+	else
+		r->file = BufFileCreateTemp(false);
+	r->spilled = true;
 	for (int i = 0; i < r->nblocks; i++)
 		write_block(r, r->blocks[i]);
 	list_free_deep(r->chunks);
@@ -124,18 +222,18 @@ neural_records_add(NeuralRecords *r)
 
 	if (at == 0 && r->count == (int64) r->nblocks * r->block_rows)
 	{
-		if (r->file == NULL && (r->nblocks + 1) * block_bytes(r) > r->limit &&
+		if (!r->spilled && (r->nblocks + 1) * block_bytes(r) > r->limit &&
 			r->nblocks > 0)
 			spill(r);
-		else if (r->file != NULL)
+		else if (r->spilled)
 			write_block(r, r->tail);
-		if (r->file == NULL)
+		if (!r->spilled)
 			add_block(r);
 		r->nblocks++;
 	}
 	r->count++;
-	record =
-		(r->file ? r->tail : r->blocks[r->nblocks - 1]) + at * r->record_size;
+	record = (r->spilled ? r->tail : r->blocks[r->nblocks - 1]) +
+			 at * r->record_size;
 	/* now, as it is about to be written anyway */
 	return memset(record, 0, r->record_size);
 }
@@ -156,7 +254,7 @@ neural_records_count(const NeuralRecords *r)
 Size
 neural_records_memory(const NeuralRecords *r)
 {
-	return block_bytes(r) * (r->file ? 2 : r->nblocks + r->chunk_left);
+	return block_bytes(r) * (r->spilled ? 2 : r->nblocks + r->chunk_left);
 }
 
 int
@@ -170,10 +268,12 @@ neural_records_block(NeuralRecords *r, int block, int *rows)
 {
 	*rows = (int) Min(r->count - (int64) block * r->block_rows,
 					  (int64) r->block_rows);
-	if (r->file == NULL)
+	if (!r->spilled)
 		return r->blocks[block];
 	if (block == r->nblocks - 1)
 		return r->tail;
+	if (r->file == NULL)
+		resume(r);
 	if (BufFileSeek(r->file, 0, (off_t) block * block_bytes(r), SEEK_SET) !=
 			0 ||
 		BufFileRead(r->file, r->buffer, block_bytes(r)) != block_bytes(r))
@@ -187,5 +287,6 @@ neural_records_free(NeuralRecords *r)
 {
 	if (r->file != NULL)
 		BufFileClose(r->file);
+	r->file = NULL;
 	MemoryContextDelete(r->context);
 }

@@ -95,6 +95,16 @@ statement_error(void *arg)
 		errcontext("SQL statement \"%s\"", (const char *) arg);
 }
 
+/* A procedure between two of its transactions has none. */
+static bool
+push_snapshot(void)
+{
+	if (ActiveSnapshotSet())
+		return false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
+}
+
 static PlannedStmt *
 plan_statement(const NeuralSource *s, const char *sql)
 {
@@ -102,6 +112,7 @@ plan_statement(const NeuralSource *s, const char *sql)
 									 unconstify(char *, sql)};
 	List *queries;
 	PlannedStmt *plan;
+	bool pushed = push_snapshot();
 
 	error_context_stack = &callback;
 	queries = pg_analyze_and_rewrite_fixedparams(
@@ -109,6 +120,8 @@ plan_statement(const NeuralSource *s, const char *sql)
 	neural_source_check_query((Node *) queries);
 	plan = pg_plan_query(linitial_node(Query, queries), sql, 0, NULL);
 	error_context_stack = callback.previous;
+	if (pushed)
+		PopActiveSnapshot();
 	/* the relation that was locked must be the one that was planned */
 	if (OidIsValid(s->relid) && !list_member_oid(plan->relationOids, s->relid))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -123,14 +136,12 @@ run_plan(PlannedStmt *plan, const char *sql, RowReceiver *receiver)
 	ErrorContextCallback callback = {error_context_stack, statement_error,
 									 unconstify(char *, sql)};
 	int nest_level = NewGUCNestLevel();
-	bool pushed = !ActiveSnapshotSet();
+	bool pushed = push_snapshot();
 	QueryDesc *query;
 
 	error_context_stack = &callback;
 	(void) set_config_option("synchronize_seqscans", "off", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	if (pushed)
-		PushActiveSnapshot(GetTransactionSnapshot());
 	query = CreateQueryDesc(plan, sql, GetActiveSnapshot(), InvalidSnapshot,
 							&receiver->pub, NULL, NULL, 0);
 	ExecutorStart(query, 0);

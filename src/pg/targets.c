@@ -125,6 +125,8 @@ neural_targets_open(NeuralTraining *t)
 								errmsg("target \"%s\" is given more than once",
 									   (char *) lfirst(lc))));
 		open_target(t, &t->targets[i], lfirst(lc));
+		if (t->predecessor != NULL && t->targets[i].by_label)
+			neural_predecessor_classes(t, &t->targets[i], i);
 	}
 }
 

@@ -1,22 +1,19 @@
 /*
  * train.c
- *	  neural.train: train, publish, say what came of it.
+ *	  neural.train: its arguments, and what it says of the new version.
  */
-#include "training.h"
+#include "train.h"
 
 #include <math.h>
 
 #include "access/htup_details.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "model_value.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 PG_FUNCTION_INFO_V1(neural_train);
 
@@ -177,24 +174,19 @@ number_or_null(double x, bool *isnull)
 	return Float8GetDatum(x);
 }
 
-static Datum
-make_result(FunctionCallInfo fcinfo, const NeuralTraining *t, Oid relid,
-			int version, bool active)
+HeapTuple
+neural_train_result(const NeuralRun *run, TupleDesc desc)
 {
 	static const char *const tasks[] = {"regression", "binary", "multiclass",
 										"multilabel"};
-	TupleDesc desc;
+	const NeuralTraining *t = run->training;
 	Datum values[12];
 	bool nulls[12] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
-		desc->natts != lengthof(values))
+	if (desc->natts != lengthof(values))
 		elog(ERROR, "neural.train does not return neural.train_result");
-	values[0] = CStringGetTextDatum(quote_qualified_identifier(
-		RelationIsVisible(relid) ? NULL
-								 : get_namespace_name(get_rel_namespace(relid)),
-		get_rel_name(relid)));
-	values[1] = Int32GetDatum(version);
+	values[0] = CStringGetTextDatum(neural_run_model(run->relid));
+	values[1] = Int32GetDatum(run->version);
 	values[2] = CStringGetTextDatum(tasks[t->task]);
 	values[3] = Int64GetDatum(t->rows);
 	values[4] = Int64GetDatum((int64) t->graph->nparams);
@@ -202,48 +194,44 @@ make_result(FunctionCallInfo fcinfo, const NeuralTraining *t, Oid relid,
 	values[6] = number_or_null(t->loss_value, &nulls[6]);
 	values[7] = CStringGetTextDatum(t->metric->named.name);
 	values[8] = number_or_null(t->value, &nulls[8]);
-	values[9] = BoolGetDatum(active);
+	values[9] = BoolGetDatum(run->active);
 	values[10] = number_or_null(t->seconds, &nulls[10]);
 	values[11] = CStringGetTextDatum(t->device->name);
-	return HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return heap_form_tuple(desc, values, nulls);
+}
+
+void
+neural_train_request(FunctionCallInfo fcinfo, const char *function,
+					 NeuralRun *run)
+{
+	const char *name = text_argument(fcinfo, ARG_MODEL);
+
+	run->function = function;
+	run->data = text_argument(fcinfo, ARG_DATA);
+	if (name == NULL || run->data == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be NULL",
+							   name == NULL ? "model" : "data")));
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+	run->options = read_arguments(fcinfo);
+	run->activate = neural_train_activate(run->options);
+	neural_model_name(name, &run->relid, &run->schema, &run->table);
 }
 
 Datum
 neural_train(PG_FUNCTION_ARGS)
 {
-	const char *name = text_argument(fcinfo, ARG_MODEL);
-	const char *data = text_argument(fcinfo, ARG_DATA);
-	const char *schema, *table;
-	NeuralTrainOptions *o;
-	NeuralTraining *t;
-	NeuralVersion v = {0};
-	bool active;
-	Oid relid;
-	int version;
+	NeuralRun run = {0};
+	TupleDesc desc;
 	Datum result;
 
-	if (name == NULL || data == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be NULL",
-							   name == NULL ? "model" : "data")));
-	PreventCommandIfReadOnly("neural.train()");
-	PreventCommandDuringRecovery("neural.train()");
-	o = read_arguments(fcinfo);
-	neural_model_name(name, &relid, &schema, &table);
-	t = neural_training_run(neural_source_open(data), o, table, NOTICE);
-
-	v.model = neural_model_datum(t->model);
-	v.training = neural_json_parse(t->training_json);
-	v.metrics = neural_json_parse(t->metrics);
-	v.history = neural_json_parse(neural_training_history(t));
-	v.note = o->note;
-	v.metric = t->metric->named.name;
-	v.value = t->value;
-	v.maximize = t->metric->maximize;
-	version = neural_publish(schema, table, &v, neural_train_activate(o),
-							 &active, &relid);
-	result = make_result(fcinfo, t, relid, version, active);
-	MemoryContextDelete(t->context);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "neural.train does not return neural.train_result");
+	neural_train_request(fcinfo, "neural.train()", &run);
+	run.elevel = NOTICE;
+	neural_run(&run);
+	result = HeapTupleGetDatum(neural_train_result(&run, BlessTupleDesc(desc)));
+	MemoryContextDelete(run.training->context);
 	return result;
 }

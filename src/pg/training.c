@@ -4,7 +4,10 @@
  */
 #include "training.h"
 
+#include <math.h>
+
 #include "pgstat.h"
+#include "settings.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 
@@ -37,12 +40,17 @@ neural_training_memory_left(const NeuralTraining *t)
 }
 
 static void
-phase(const NeuralTraining *t, const char *what)
+phase(NeuralTraining *t, const char *what)
 {
 	char text[256];
 
 	snprintf(text, sizeof(text), "neural.train: %s %s", t->name, what);
 	pgstat_report_activity(STATE_RUNNING, text);
+	strlcpy(t->progress.phase, what, sizeof(t->progress.phase));
+	strlcpy(t->progress.device, t->device->name, sizeof(t->progress.device));
+	t->progress.rows = t->rows;
+	t->progress.memory = MemoryContextMemAllocated(t->context, true);
+	neural_progress_set(t, &t->progress);
 }
 
 /*
@@ -57,25 +65,31 @@ end_training(void *arg)
 	nn_trainer_release(t->trainer);
 	t->trainer = NULL;
 	neural_device_rows_release(t);
+	neural_progress_end(t);
 	pgstat_report_activity(STATE_RUNNING, t->query);
 }
 
 static void
-begin_training(NeuralTraining *t)
+start_training(NeuralTraining *t)
 {
 	MemoryContextCallback *callback = palloc0(sizeof(*callback));
 
 	t->query = debug_query_string ? pstrdup(debug_query_string) : NULL;
+	t->settings = neural_settings_json();
+	t->train_seconds = neural_train_seconds;
+	t->progress.loss = t->progress.validation_loss = t->progress.best =
+		t->progress.rows_per_second = NAN;
 	callback->func = end_training;
 	callback->arg = t;
 	MemoryContextRegisterResetCallback(t->context, callback);
 	INSTR_TIME_SET_CURRENT(t->started);
+	neural_progress_begin(t, t->name);
 }
 
 NeuralTraining *
-neural_training_run(const NeuralSource *source,
-					const NeuralTrainOptions *options, const char *name,
-					int elevel)
+neural_training_begin(const NeuralSource *source,
+					  const NeuralTrainOptions *options, const char *name,
+					  int elevel)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "neural training", ALLOCSET_DEFAULT_SIZES);
@@ -90,20 +104,56 @@ neural_training_run(const NeuralSource *source,
 	t->elevel = elevel;
 	t->automatic =
 		options->layers == NULL || pg_strcasecmp(options->layers, "auto") == 0;
-	begin_training(t);
+	start_training(t);
+	MemoryContextSwitchTo(old);
+	return t;
+}
+
+void
+neural_training_gather(NeuralTraining *t)
+{
+	MemoryContext old = MemoryContextSwitchTo(t->context);
 
 	neural_training_check(t);
 	phase(t, "reading");
 	neural_training_read(t);
+	if (t->spans_transactions)
+		neural_records_suspend(t->records);
 	t->read_seconds = neural_training_seconds(t);
+	MemoryContextSwitchTo(old);
+}
+
+void
+neural_training_compute(NeuralTraining *t)
+{
+	MemoryContext old = MemoryContextSwitchTo(t->context);
+	double began = neural_training_seconds(t);
+
 	phase(t, "encoding");
+	if (t->predecessor != NULL)
+		neural_predecessor_predict(t->predecessor, t);
 	neural_training_plan(t);
+	neural_training_profile(t);
 	neural_training_encode(t);
-	t->encode_seconds = neural_training_seconds(t) - t->read_seconds;
+	t->encode_seconds = neural_training_seconds(t) - began;
+	phase(t, "training");
 	neural_training_loop(t);
+	phase(t, "judging");
 	neural_training_report(t);
 	if (t->training.file != NULL)
 		neural_records_free(t->training.file);
+	phase(t, "publishing");
 	MemoryContextSwitchTo(old);
+}
+
+NeuralTraining *
+neural_training_run(const NeuralSource *source,
+					const NeuralTrainOptions *options, const char *name,
+					int elevel)
+{
+	NeuralTraining *t = neural_training_begin(source, options, name, elevel);
+
+	neural_training_gather(t);
+	neural_training_compute(t);
 	return t;
 }

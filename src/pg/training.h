@@ -11,9 +11,13 @@
  *	train		epochs and steps (training_loop.c)
  *	report		metrics, and the training as JSON (training_report.c)
  *
+ * Only the first two look at the database.  A caller that wants to hold no
+ * snapshot while computing ends its transaction after neural_training_gather
+ * (train_run.c).
+ *
  * All memory is under one context.  Threads and device memory are released by
- * a callback of it, temporary files go with the transaction; so an error or a
- * cancel at any point needs no cleaning up.
+ * a callback of it, temporary files go with it or with the transaction; so an
+ * error or a cancel at any point needs no cleaning up.
  */
 #ifndef NEURAL_TRAINING_H
 #define NEURAL_TRAINING_H
@@ -26,6 +30,8 @@
 #include "cells.h"
 #include "lib/stringinfo.h"
 #include "portability/instr_time.h"
+#include "predecessor.h"
+#include "progress.h"
 #include "records.h"
 #include "source.h"
 #include "train_options.h"
@@ -103,7 +109,14 @@ typedef struct NeuralTraining
 	int elevel;		  /* of notes to the user: NOTICE, or DEBUG1 in fit */
 	bool automatic;	  /* the network is ours to choose */
 	instr_time started;
-	const char *query; /* of the session */
+	const char *query;	  /* of the session */
+	const char *settings; /* JSON, of the session */
+	int train_seconds;	  /* neural.train_seconds, likewise */
+	NeuralProgress progress;
+
+	/* set by the caller before rows are read */
+	bool spans_transactions;		/* between reading and computing */
+	NeuralPredecessor *predecessor; /* or NULL */
 
 	/* read */
 	nn_features *features;
@@ -168,6 +181,7 @@ typedef struct NeuralTraining
 	double value;		 /* of the metric */
 	double loss_value;	 /* of the validation rows, if there are any */
 	const char *metrics; /* JSON */
+	const char *profile; /* JSON; of the training rows (training_profile.c) */
 	const char *training_json;
 } NeuralTraining;
 
@@ -191,12 +205,22 @@ extern NeuralTraining *neural_training_run(const NeuralSource *source,
 										   const NeuralTrainOptions *options,
 										   const char *name, int elevel);
 
+/* The same in parts: begin; check and read; all the rest. */
+extern NeuralTraining *neural_training_begin(const NeuralSource *source,
+											 const NeuralTrainOptions *options,
+											 const char *name, int elevel);
+extern void neural_training_gather(NeuralTraining *t);
+extern void neural_training_compute(NeuralTraining *t);
+
 extern void neural_training_check(NeuralTraining *t);
 extern void neural_training_read(NeuralTraining *t);
 extern void neural_training_plan(NeuralTraining *t);
 extern void neural_training_encode(NeuralTraining *t);
 extern void neural_training_loop(NeuralTraining *t);
 extern void neural_training_report(NeuralTraining *t);
+
+/* What the training rows are like, for neural.drift; sets t->profile. */
+extern void neural_training_profile(NeuralTraining *t);
 
 /* Bytes that are left of neural.max_memory, the trainer's not counted. */
 extern Size neural_training_memory_left(const NeuralTraining *t);

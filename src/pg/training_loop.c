@@ -18,6 +18,8 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 /* Rows from which layers learn scales and knots before the first step. */
@@ -47,6 +49,8 @@ typedef struct Loop
 	double sum, rows;	 /* of the losses of this epoch */
 	double fresh;		 /* rows since the last sync */
 	int64 reported_rows; /* since the last report */
+	double last_shown;
+	int64 shown_rows; /* since neural.progress was last told */
 	bool diverged, out_of_time;
 
 	bool have_best;
@@ -79,17 +83,23 @@ open_trainer(NeuralTraining *t)
 {
 	Size width = t->features->layout.width;
 	int n = (int) Min(FIT_ROWS, FIT_BYTES / (width * sizeof(nn_real)) + 1);
-	nn_real *x = MemoryContextAllocHuge(CurrentMemoryContext,
-										n * width * sizeof(nn_real));
 	nn_error err;
 
 	t->params = MemoryContextAllocHuge(
 		CurrentMemoryContext, Max(t->graph->nparams, 1) * sizeof(nn_real));
-	n = neural_dataset_sample(t, &t->training, n, x);
-	neural_check(
-		nn_graph_initialize(t->graph, t->options->seed, n, x, t->params, &err),
-		&err);
-	pfree(x);
+	if (t->predecessor != NULL && t->predecessor->warm)
+		neural_predecessor_params(t);
+	else
+	{
+		nn_real *x = MemoryContextAllocHuge(CurrentMemoryContext,
+											n * width * sizeof(nn_real));
+
+		n = neural_dataset_sample(t, &t->training, n, x);
+		neural_check(nn_graph_initialize(t->graph, t->options->seed, n, x,
+										 t->params, &err),
+					 &err);
+		pfree(x);
+	}
 	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
 								   t->params, &err);
 	if (t->trainer == NULL)
@@ -112,9 +122,9 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 
 		CHECK_FOR_INTERRUPTS();
 		b.rows = (int) Min(t->plan.batch_rows, d->rows - i);
-		b.x = neural_device_rows(
-			t, &t->device_batch, (Size) t->plan.batch_rows * d->width,
-			d->x + i * d->width, (Size) b.rows * d->width);
+		b.x = neural_device_rows(t, &t->device_batch,
+								 (Size) t->plan.batch_rows * d->width,
+								 d->x + i * d->width, (Size) b.rows * d->width);
 		if (!nn_trainer_predict(t->trainer, &b, raw + i * t->graph->outputs,
 								&err))
 			trainer_failed(&err);
@@ -294,6 +304,35 @@ show_activity(Loop *l)
 	pgstat_report_activity(STATE_RUNNING, text);
 }
 
+/* The same for neural.progress. */
+static void
+show_progress(Loop *l, double now)
+{
+	NeuralTraining *t = l->t;
+	NeuralProgress *p = &t->progress;
+	double seconds = now - l->last_shown;
+	double left = (now - l->started) * (double) (l->steps - l->step) /
+				  (double) Max(l->step, 1);
+
+	p->epoch = Min((int) (l->step / l->steps_per_epoch) + 1, t->plan.epochs);
+	p->epochs = t->plan.epochs;
+	if (l->rows > 0)
+		p->loss = l->sum / l->rows;
+	if (t->nhistory > 0)
+		p->validation_loss = t->history[t->nhistory - 1].validation_loss;
+	if (t->best_epoch > 0)
+		p->best = t->history[t->best_epoch - 1].metric;
+	if (l->shown_rows > 0)
+		p->rows_per_second = l->shown_rows / Max(seconds, 1e-6);
+	p->memory = MemoryContextMemAllocated(t->context, true);
+	if (l->step > 0)
+		p->finish = TimestampTzPlusMilliseconds(
+			GetCurrentTimestamp(), (int64) (1000 * Min(left, 1e9)));
+	l->last_shown = now;
+	l->shown_rows = 0;
+	neural_progress_set(t, p);
+}
+
 /* Wait for the device; what it has learned since the last time. */
 static void
 sync_loss(Loop *l)
@@ -328,6 +367,7 @@ tick(Loop *l)
 					 PG_WAIT_EXTENSION);
 	sync_loss(l);
 	show_activity(l);
+	show_progress(l, now);
 	if (neural_progress_interval > 0 &&
 		(now - l->last_report) * 1000 >= neural_progress_interval)
 		report_progress(l, now);
@@ -355,6 +395,7 @@ take_step(Loop *l)
 	l->step++;
 	l->fresh += batch.rows;
 	l->reported_rows += batch.rows;
+	l->shown_rows += batch.rows;
 	t->history[t->nhistory].rate = rate;
 	tick(l);
 }
@@ -501,12 +542,15 @@ neural_training_loop(NeuralTraining *t)
 	Loop *l = palloc0(sizeof(*l));
 
 	l->t = t;
+	if (t->spans_transactions)
+		InvalidateCatalogSnapshot(); /* or vacuum would wait for it */
 	check_monitor(t);
 	open_trainer(t);
 	describe_model(t);
 	open_loop(l);
-	l->started = l->epoch_started = l->last_report = l->last_tick =
-		neural_training_seconds(t);
+	l->started = l->epoch_started = l->last_report = l->last_shown =
+		l->last_tick = neural_training_seconds(t);
+	show_progress(l, l->started);
 	for (int epoch = 0; epoch < t->plan.epochs; epoch++)
 	{
 		for (int64 i = 0; i < l->steps_per_epoch && !l->diverged; i++)

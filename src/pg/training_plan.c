@@ -80,6 +80,9 @@ learn_encoders(NeuralTraining *t)
 	nn_error err;
 	int64 row = 0;
 
+	if (t->predecessor != NULL && t->predecessor->warm)
+		return; /* they are the predecessor's */
+
 	for (int b = 0; b < neural_records_blocks(t->records); b++)
 	{
 		int n;
@@ -373,7 +376,7 @@ choose_epochs(NeuralTraining *t)
 		t->plan.batch_rows =
 			Min(rows < SMALL_BATCH_BELOW ? SMALL_BATCH : 256, rows);
 	nn_plan_epochs(&t->plan, t->graph->work, rows, t->threads,
-				   neural_train_seconds, t->automatic ? 256 : DEFAULT_EPOCHS);
+				   t->train_seconds, t->automatic ? 256 : DEFAULT_EPOCHS);
 	t->drop_partial = t->automatic;
 	if (o->epochs > 0)
 	{
@@ -423,6 +426,8 @@ check_memory(NeuralTraining *t)
 	neural_check(need > 0, &err);
 	judged = t->validation_rows * NEURAL_JUDGED_BYTES(nn_model_predicted(
 									  t->task, t->ntargets, t->model_targets));
+	if (t->predecessor != NULL) /* which has predicted them as well */
+		judged *= 2;
 	if (judged > left / 2 && need <= left)
 		ereport(
 			ERROR,
@@ -453,6 +458,8 @@ neural_training_plan(NeuralTraining *t)
 	choose_optimizer(t);
 	choose_metric(t);
 	neural_targets_scale(t);
+	if (t->predecessor != NULL && t->predecessor->warm)
+		neural_predecessor_targets(t);
 	weigh_classes(t);
 	learn_encoders(t);
 	build_network(t);

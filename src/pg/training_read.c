@@ -9,6 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "predict_state.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -312,6 +313,24 @@ check_names(const NeuralTraining *t, List *names)
 			neural_source_no_column(t->source, lfirst(lc));
 }
 
+/* Those of the version that the training starts from. */
+static void
+take_features(NeuralTraining *t)
+{
+	neural_predecessor_features(t);
+	for (int i = 0; i < t->features->nread; i++)
+	{
+		const char *name = neural_server_text(t->features->columns[i].name);
+		int column = neural_source_column(t->source, name);
+
+		if (column == 0)
+			neural_source_no_column(t->source, name);
+		(void) read_column(t, column);
+	}
+	t->extra_at =
+		nn_features_extend(t->features, NEURAL_EXTRA_SLOTS(t) * sizeof(double));
+}
+
 static void
 choose_features(NeuralTraining *t)
 {
@@ -347,6 +366,10 @@ choose_features(NeuralTraining *t)
 							"not a feature",
 							o->name)));
 	}
+	neural_check(nn_features_layout(t->features,
+									NEURAL_EXTRA_SLOTS(t) * sizeof(double),
+									&t->extra_at, &err),
+				 &err);
 }
 
 /*
@@ -565,22 +588,22 @@ check_rows(NeuralTraining *t)
 void
 neural_training_read(NeuralTraining *t)
 {
-	nn_error err;
+	bool warm = t->predecessor != NULL && t->predecessor->warm;
 
 	open_weight(t);
 	neural_targets_open(t);
 	neural_split_open(t);
-	choose_features(t);
+	if (warm)
+		take_features(t);
+	else
+		choose_features(t);
 	open_scan(t);
-	neural_check(nn_features_layout(t->features,
-									NEURAL_EXTRA_SLOTS(t) * sizeof(double),
-									&t->extra_at, &err),
-				 &err);
 	t->time_zone = choose_time_zone(t);
-	t->reader = neural_row_reader(t->features, t->scan->desc, false, true,
+	t->reader = neural_row_reader(t->features, t->scan->desc, false, !warm,
 								  t->time_zone);
 	t->records = neural_records_create(t->features->record_size, 0,
-									   (Size) neural_max_memory * 1024 / 3);
+									   (Size) neural_max_memory * 1024 / 3,
+									   t->spans_transactions);
 	neural_scan_run(t->scan, read_row, t);
 	check_rows(t);
 	neural_targets_decide(t);

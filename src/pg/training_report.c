@@ -15,7 +15,6 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/jsonb.h"
 
 /* Training rows that are judged where there are no validation rows. */
@@ -129,6 +128,13 @@ write_metrics(NeuralTraining *t)
 			t->value = value;
 		neural_append_number(&each, metric->named.name, value);
 	}
+	if (t->predecessor != NULL && t->predecessor->out != NULL)
+	{
+		args.out = t->predecessor->out;
+		neural_check(
+			t->metric->value(&args, t->arena, &t->predecessor->value, &err),
+			&err);
+	}
 	initStringInfo(&s);
 	appendStringInfoChar(&s, '{');
 	neural_append_number(&s, "loss", best->loss);
@@ -136,6 +142,11 @@ write_metrics(NeuralTraining *t)
 						 t->validation_rows > 0 ? j.loss : NAN);
 	neural_append_text(&s, "metric", t->metric->named.name);
 	neural_append_number(&s, "value", t->value);
+	if (t->predecessor != NULL)
+	{
+		neural_append_integer(&s, "predecessor", t->predecessor->version);
+		neural_append_number(&s, "predecessor_value", t->predecessor->value);
+	}
 	appendStringInfo(&s, ", %s}", each.data);
 	t->loss_value = t->validation_rows > 0 ? j.loss : best->loss;
 	t->metrics = s.data;
@@ -229,8 +240,10 @@ write_request(const NeuralTraining *t, StringInfo s)
 	neural_append_key(s, "arguments");
 	appendStringInfoString(s, t->options->arguments ? t->options->arguments
 													: "null");
-	neural_append_text(s, "search_path",
-					   GetConfigOption("search_path", false, false));
+	neural_append_key(s, "settings");
+	appendStringInfoString(s, t->settings);
+	neural_append_key(s, "profile");
+	appendStringInfoString(s, t->profile);
 	neural_append_number(s, "seconds", t->seconds);
 	neural_append_number(s, "read_seconds", t->read_seconds);
 	neural_append_number(s, "encode_seconds", t->encode_seconds);

@@ -130,6 +130,30 @@ reload(const nn_features *f)
 	return g;
 }
 
+/* Loaded features whose records get room for the caller encode the same. */
+static void
+check_extended(nn_features *f, const char *kind, const char *records, int rows,
+			   const nn_real *expected)
+{
+	size_t before = f->record_size, extra = 3 * sizeof(double);
+	size_t at = nn_features_extend(f, extra);
+	size_t n = (size_t) rows * f->layout.width * sizeof(nn_real);
+	char *wide = calloc(rows, f->record_size);
+	nn_real *out = malloc(n);
+
+	for (int i = 0; i < rows; i++)
+	{
+		memcpy(wide + i * f->record_size, records + i * before, before);
+		memset(wide + i * f->record_size + at, 0xff, extra);
+	}
+	nn_features_encode(f, wide, rows, out);
+	check(at >= before && f->record_size >= at + extra &&
+			  memcmp(out, expected, n) == 0,
+		  "%s: the same with more in a record", kind);
+	free(wide);
+	free(out);
+}
+
 /* One column, learned from its training rows; NULL after a failed check. */
 static nn_features *
 learn(const char *class_name, const char *kind, const char *encoder)
@@ -201,6 +225,8 @@ check_line(char *line)
 		nn_features_encode(f, records + i * f->record_size, 1, one + i * width);
 	check(g != NULL && memcmp(out, again, sizeof(nn_real) * rows * width) == 0,
 		  "%s %s: the same once stored", kind, encoder);
+	if (g != NULL)
+		check_extended(g, kind, records, rows, again);
 	check(memcmp(out, one, sizeof(nn_real) * rows * width) == 0,
 		  "%s %s: the same row by row", kind, encoder);
 	free(records);
