@@ -141,11 +141,11 @@ retraining_pid()
 		AND (query LIKE 'CALL neural.retrain(''m''%' OR query LIKE 'neural.train: m %')"
 }
 
-# find_pid: wait for it, a second at most
+# find_pid: wait for it, ten seconds at most
 find_pid()
 {
 	pid=
-	for _ in $(seq 50); do
+	for _ in $(seq 500); do
 		pid=$(retraining_pid)
 		[ -n "$pid" ] && return 0
 		[ -f "$work/end" ] && return 1
@@ -203,7 +203,10 @@ check "operations: its files are gone" 0 "$(temporary)"
 bad=
 for i in $(seq "$cancels"); do
 	retrain 1000000
-	find_pid || continue
+	find_pid || {
+		bad="$bad no-training"
+		break
+	}
 	pause 600
 	began=$(milliseconds)
 	if [ $((i % 4)) -eq 0 ]; then kill -TERM "$pid"; else kill -INT "$pid"; fi

@@ -148,7 +148,8 @@ read_active(Oid relid, Stored *s)
 	Datum d;
 
 	if (neural_sql_run(psprintf("SELECT version, model, training FROM %s "
-								"WHERE active",
+								"WHERE active AND version IS NOT NULL "
+								"AND model IS NOT NULL",
 								neural_sql_name(relid)),
 					   true, 0, NULL, NULL, NULL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
