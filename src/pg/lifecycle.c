@@ -50,6 +50,7 @@ lock_versions(Oid relid, const char *function, AclMode mode)
 		aclcheck_error(acl, OBJECT_TABLE, neural_relation_name(relid));
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	neural_check_model_table(relid);
+	neural_model_check_snapshot(relid);
 }
 
 /* Make a version the active one, inside neural_sql_begin and _end. */

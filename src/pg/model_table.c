@@ -11,6 +11,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -104,6 +105,32 @@ neural_model_lock(Oid relid)
 		denied(relid);
 	LockRelationOid(relid, AccessShareLock);
 	neural_check_model_table(relid);
+}
+
+void
+neural_model_check_snapshot(Oid relid)
+{
+	Relation rel;
+	TupleTableSlot *slot;
+	TableScanDesc scan;
+	Snapshot latest;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	rel = table_open(relid, NoLock);
+	latest = RegisterSnapshot(GetLatestSnapshot());
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, latest, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		if (!table_tuple_satisfies_snapshot(rel, slot,
+											GetTransactionSnapshot()))
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("could not serialize access due to "
+								   "concurrent update")));
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(latest);
+	table_close(rel, NoLock);
 }
 
 static void

@@ -60,6 +60,14 @@ extern void neural_model_pin(NeuralLoadedModel *model,
 extern void neural_model_lock(Oid relid);
 
 /*
+ * In REPEATABLE READ and above, fail (40001) when another transaction has
+ * changed versions since the snapshot was taken: its number, or its being the
+ * active one, would collide with what this one writes.  Called when the table is
+ * locked against other publishers.
+ */
+extern void neural_model_check_snapshot(Oid relid);
+
+/*
  * The value of a version of a model table (version 0: the active one), read
  * with the caller's rights: SELECT on the table or on its column "version" is
  * needed, row security applies.  Errors: not a model table, no such version,

@@ -150,7 +150,10 @@ open_table(const char *schema, const char *table)
 		neural_check_model_table(relid);
 		lock_table(relid);
 		if (get_relname_relid(table, namespace) == relid)
+		{
+			neural_model_check_snapshot(relid);
 			return relid;
+		}
 		UnlockRelationOid(relid, ShareUpdateExclusiveLock);
 	}
 }

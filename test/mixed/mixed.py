@@ -27,6 +27,7 @@ EXPECTED = {
     "42704": "no such version",
     "55000": "no active version, or none before it",
     "42501": "not granted",
+    "40001": "another changed versions, in repeatable read",
 }
 
 
@@ -52,7 +53,9 @@ def statement(draw):
                       f"SELECT coalesce(string_agg(version || note || active, ',' ORDER BY version), '-') AS before FROM {name} \\gset\n"
                       f"SELECT judge('{name}'), pg_sleep(0.005);\nSELECT judge('{name}');\n"
                       f"SELECT CASE WHEN coalesce(string_agg(version || note || active, ',' ORDER BY version), '-') = :'before' "
-                      f"THEN 'right' ELSE 'WRONG snapshot' END FROM {name};\nCOMMIT;",
+                      f"THEN 'right' ELSE 'WRONG snapshot' END FROM {name};\n"
+                      + (f"SELECT 'promoted ' || (neural.promote('{name}', {version}) = {version});" if draw.random() < 0.5 else train)
+                      + "\nCOMMIT;",
         "reader": "SET ROLE neural_mixed_reader;\n"
                   f"SELECT CASE WHEN neural.predict('{name}', q) IN (SELECT prediction FROM pool) THEN 'right' ELSE 'WRONG' END "
                   "FROM question q;\nRESET ROLE;",

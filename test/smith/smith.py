@@ -28,6 +28,9 @@ TEXTS = ["", "x", "y", "true", "false", "a", "b", "0", "-1", "99", "small", "tex
          "group:", "y:", "regression", "classification", "binary", "multiclass", "multilabel", "mse", "huber(delta = 0)", "quantile(2)",
          "categorical_crossentropy", "adam", "adamw(weight_decay = 1e300)", "sgd(learning_rate = nan)", "adam(", "cpu", "cuda", "auto", "rmsprop",
          "\\", "'", '"', "%s", "\n", "ü", "🐘", "public", "no such role", "postgres", "a.b.c.d", "nn1:", "nn1:AAAA", "f", "m", "fresh"]
+OPTIONS = """columns exclude keep_features schedule l1 l2 weight_decay clipnorm clipvalue global_clipnorm early_stopping restore_best
+    class_weight sample_weight label_smoothing metric activate time_zone threads max_seconds shuffle target_scale clamp date_differences note
+    layers epochs loss optimizer seed batch_size validation target targets features task device""".split()
 VALUES = {
     "integer": ["NULL", "0", "1", "2", "3", "-1", "2147483647", "(-2147483648)"],
     "bigint": ["NULL", "0", "1", "-1", "9223372036854775807", "(-9223372036854775808)"],
@@ -65,10 +68,9 @@ def literal(text):
 
 
 class Smith:
-    def __init__(self, seed, functions, options):
+    def __init__(self, seed, functions):
         self.draw = random.Random(seed)
         self.functions = functions
-        self.options = options
 
     def json(self, depth=0):
         pick = self.draw.random()
@@ -77,7 +79,7 @@ class Smith:
                                      self.draw.choice(TEXTS), self.draw.choice(COLUMNS)])
         if pick < 0.8:
             return [self.json(depth + 1) for _ in range(self.draw.randrange(4))]
-        return {self.draw.choice(COLUMNS + self.options): self.json(depth + 1) for _ in range(self.draw.randrange(4))}
+        return {self.draw.choice(COLUMNS + OPTIONS): self.json(depth + 1) for _ in range(self.draw.randrange(4))}
 
     def names(self):
         pick = self.draw.random()
@@ -105,7 +107,7 @@ class Smith:
         if kind == "jsonb":
             if draw.random() < 0.3:
                 return literal(json.dumps(self.json()))
-            return literal(json.dumps({draw.choice(self.options): self.json(1) for _ in range(draw.randint(0, 3))}))
+            return literal(json.dumps({draw.choice(OPTIONS): self.json(1) for _ in range(draw.randint(0, 3))}))
         return draw.choice(VALUES.get(kind, ["NULL"])).replace("{at}", str(draw.randrange(2000))).replace(
             "{byte}", str(draw.randrange(256)))
 
@@ -140,10 +142,7 @@ def main(seed, count):
             'names', coalesce(proargnames[1:pronargs], '{}'), 'defaults', pronargdefaults, 'set', proretset, 'writes', provolatile = 'v') ORDER BY p.oid)
         FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'neural' WHERE p.prokind IN ('f', 'a')""")
-    options = ask("SELECT json_agg(DISTINCT k) FROM unnest('{columns,exclude,keep_features,schedule,l1,l2,weight_decay,clipnorm,clipvalue,global_clipnorm,"
-                  "early_stopping,restore_best,class_weight,sample_weight,label_smoothing,metric,activate,time_zone,threads,max_seconds,shuffle,target_scale,"
-                  "clamp,date_differences,note,layers,epochs,loss,optimizer,seed,batch_size,validation,target,targets,features,task,device}'::text[]) k")
-    smith = Smith(seed, functions, options)
+    smith = Smith(seed, functions)
     print("\\set VERBOSITY verbose\n\\set SHOW_CONTEXT never\nSET client_min_messages = error;\nSET statement_timeout = '400ms';")
     print("SET neural.max_memory = '64MB';\nSET neural.max_threads = 2;")
     for i in range(count):
