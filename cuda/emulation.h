@@ -33,7 +33,10 @@
 #include <random>
 #include <vector>
 
+extern "C"
+{
 #include "emulated.h"
+}
 
 #define __global__
 #define __device__
@@ -55,7 +58,19 @@ extern "C"
 {
 	__attribute__((visibility("default"),
 				   used)) inline emulated_device EMULATED_DEVICE = {
-		0, (size_t) 1 << 30, 0, 0, false, 0, 0, 0, -1, 0, {}};
+		0,
+		(size_t) 1 << 30,
+		0,
+		0,
+		false,
+		0,
+		0,
+		0,
+		{true, 2e-5, 1e-7, 1e-11, 1e-12},
+		0,
+		-1,
+		0,
+		{}};
 }
 
 namespace emulation

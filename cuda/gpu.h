@@ -100,6 +100,8 @@ gpu_of(nn_device *d)
 extern bool gpu_check(gpu_state *s, cudaError_t result, const char *doing);
 
 /*
+ * --- memory (staging.cu) ---
+ *
  * Device memory for what one kernel leaves to the next, valid until asked for
  * again.  NULL after a failure.
  */
@@ -109,6 +111,12 @@ extern void *gpu_scratch(nn_device *d, size_t bytes);
  * new in most steps.  The host may overwrite its own at once. */
 extern const void *gpu_constant(nn_device *d, const void *host, size_t bytes);
 extern const void *gpu_passing(nn_device *d, const void *host, size_t bytes);
+extern void gpu_staging_release(gpu_state *s);
+
+/* What work takes (costs.cu): measured once, when a context has been made. */
+extern void gpu_costs_begin(void);
+extern void gpu_costs_measure(nn_device *d);
+extern void gpu_costs(nn_device_costs *costs);
 
 static inline size_t
 gpu_at_most(size_t n, size_t most)

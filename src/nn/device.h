@@ -121,7 +121,21 @@ typedef struct nn_device_info
 	char name[256];
 	char driver[64];
 	size_t memory, memory_free;
+	char reason[256]; /* why it cannot be used */
 } nn_device_info;
+
+/*
+ * Seconds that work takes on a device: measured by a process that has opened
+ * one, and what is usual before.
+ */
+typedef struct nn_device_costs
+{
+	bool measured;
+	double start;	/* to open it, in a process that has not yet */
+	double launch;	/* to start a kernel */
+	double byte;	/* to copy it to the device or back */
+	double product; /* a multiplication and an addition of a matrix product */
+} nn_device_costs;
 
 typedef struct nn_device_ops
 {
@@ -142,6 +156,12 @@ typedef struct nn_device_ops
 	void (*copy)(nn_device *d, void *dst, const void *src, size_t bytes);
 	void (*zero)(nn_device *d, void *dst, size_t bytes);
 	bool (*sync)(nn_device *d, nn_error *err);
+	void (*costs)(nn_device_costs *costs);
+
+	/* host memory that is copied to and from while the host goes on; of other
+	 * memory, a copy may wait for the work before it */
+	void *(*alloc_host)(nn_device *d, size_t bytes);
+	void (*free_host)(nn_device *d, void *p);
 
 	/* y[i] = x[index[i]], rows of n; index is host memory */
 	void (*gather)(nn_device *d, int m, int n, const nn_real *x,
@@ -348,8 +368,8 @@ extern const nn_device_ops *nn_cpu_ops(int level);
  * version of this interface, so a mismatched library is not found, rather than
  * called.  A provider that cannot do better here returns false and says why.
  */
-#define NN_PROVIDER nn_device_provider_1
-#define NN_PROVIDER_NAME "nn_device_provider_1"
+#define NN_PROVIDER nn_device_provider_2
+#define NN_PROVIDER_NAME "nn_device_provider_2"
 typedef bool (*nn_provider)(nn_device_ops *ops, char *why, size_t why_size);
 
 /*

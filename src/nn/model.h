@@ -91,9 +91,9 @@ extern nn_model *nn_model_read(nn_arena *arena, const void *bytes, size_t n,
 							   nn_error *err);
 
 /*
- * Predicting: records in, numbers out; synchronous, on one thread, with
- * kernels that are row_independent, so that a row alone and among others
- * gives the same bits.
+ * Predicting: records in, numbers out; synchronous, on one thread.  Where the
+ * device's kernels are row_independent, a row alone and among others gives the
+ * same bits.
  *
  * A row of the output is: regression, the targets' values in their own units;
  * binary and multiclass, a probability for each class (two for binary);
@@ -105,6 +105,12 @@ extern nn_predictor *nn_predictor_create(nn_arena *arena, const nn_model *m,
 										 const nn_device_ops *device,
 										 int max_rows, nn_error *err);
 extern void nn_predictor_release(nn_predictor *p); /* NULL is fine */
+/* Bytes of device memory that it takes; 0 and *err when that overflows. */
+extern size_t nn_predictor_size(const nn_model *m, const nn_device_ops *device,
+								int max_rows, nn_error *err);
+/* What the networks take for a row among so many, by the clock, encoding not
+ * counted; negative when the device failed. */
+extern double nn_predictor_seconds(nn_predictor *p, int rows, nn_error *err);
 extern bool nn_predict(nn_predictor *p, const char *records, int rows,
 					   double *out, nn_error *err);
 /* The output of the layer labelled so (or numbered, "3"), of network 0: rows

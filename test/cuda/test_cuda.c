@@ -318,33 +318,14 @@ check_memory(void)
 	cuda.close(&d);
 }
 
-/* A device that breaks is of no use any more, and says so. */
+/* Failures that a device survives. */
 static void
 check_failures(void)
 {
-	const int illegal_address = 700, no_driver = 35;
-	nn_device d = {&cuda, NULL}, other = {&cuda, NULL};
-	size_t all = emulated->memory, before;
+	const int no_driver = 35;
+	nn_device d = {&cuda, NULL};
+	size_t all = emulated->memory, before = emulated->allocated;
 	float x[2] = {1, 2}, *p;
-
-	check(cuda.open(&d, 0, &err), "open");
-	before = emulated->allocated;
-	p = cuda.alloc(&d, sizeof(x));
-	cuda.upload(&d, p, x, sizeof(x));
-	check(cuda.sync(&d, &err), "sync");
-	emulated->failure = illegal_address;
-	cuda.axpby(&d, 2, 2, p, 0, p);
-	check(!cuda.open(&other, 0, &err) && other.state == NULL,
-		  "a broken device: %s (%s)", err.message, err.detail);
-	emulated->failure = 0;
-	cuda.axpby(&d, 2, 2, p, 0, p);
-	check(!cuda.sync(&d, &err) && err.code == NN_DEVICE,
-		  "the first failure is kept: %s (%s)", err.message, err.detail);
-	check(!cuda.sync(&d, &err) && cuda.alloc(&d, 8) == NULL,
-		  "and nothing works after it");
-	cuda.free(&d, p);
-	cuda.close(&d);
-	check(emulated->allocated == before, "all memory is given back");
 
 	emulated->failure = no_driver;
 	check(!cuda.open(&d, 0, &err) && err.code == NN_UNAVAILABLE,
@@ -363,6 +344,39 @@ check_failures(void)
 	cuda.free(&d, p);
 	cuda.close(&d);
 	check(emulated->allocated == before, "all memory is given back");
+}
+
+/* A device that breaks is of no use to the process any more, and says so. */
+static void
+check_broken(void)
+{
+	const int illegal_address = 700;
+	nn_device d = {&cuda, NULL}, other = {&cuda, NULL};
+	size_t before = emulated->allocated;
+	nn_device_info info;
+	float x[2] = {1, 2}, *p;
+
+	check(cuda.open(&d, 0, &err), "open");
+	p = cuda.alloc(&d, sizeof(x));
+	cuda.upload(&d, p, x, sizeof(x));
+	check(cuda.sync(&d, &err), "sync");
+	emulated->failure = illegal_address;
+	cuda.axpby(&d, 2, 2, p, 0, p);
+	emulated->failure = 0;
+	cuda.axpby(&d, 2, 2, p, 0, p);
+	check(!cuda.sync(&d, &err) && err.code == NN_DEVICE,
+		  "the first failure is kept: %s (%s)", err.message, err.detail);
+	check(!cuda.sync(&d, &err) && cuda.alloc(&d, 8) == NULL,
+		  "and nothing works after it");
+	cuda.free(&d, p);
+	cuda.close(&d);
+	check(emulated->allocated == before, "all memory is given back");
+	check(!cuda.open(&other, 0, &err) && other.state == NULL &&
+			  err.code == NN_UNAVAILABLE && err.hint[0] != '\0',
+		  "this process has lost the device: %s (%s)", err.message, err.detail);
+	check(cuda.describe(0, &info) && strstr(info.reason, "illegal") != NULL &&
+			  info.memory_free == 0,
+		  "and says so of the device: %s", info.reason);
 }
 
 #define ROWS  150
@@ -659,6 +673,9 @@ main(void)
 				   "sgd(momentum = 0.9, global_clipnorm = 1)");
 	check_layers();
 	if (emulated != NULL)
+	{
 		check_waits();
+		check_broken();
+	}
 	return check_failed;
 }
