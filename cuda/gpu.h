@@ -74,6 +74,8 @@ typedef struct gpu_slot
 } gpu_slot;
 
 #define GPU_SLOTS 4
+/* Rows, targets and weights of two steps. */
+#define GPU_ROW_SLOTS 6
 
 typedef struct gpu_state
 {
@@ -86,6 +88,8 @@ typedef struct gpu_state
 	gpu_table *tables;
 	gpu_slot slot[GPU_SLOTS];
 	int last_slot;
+	gpu_slot rows[GPU_ROW_SLOTS]; /* without device memory */
+	int last_rows;
 	struct gpu_blas *blas; /* cuBLASLt, or NULL */
 	bool blas_tried;
 } gpu_state;
@@ -255,6 +259,8 @@ extern void gpu_add_partials(nn_device *d, int count, const double *partials,
  * --- the kernels, as device.h defines them ---
  */
 
+extern void gpu_upload_rows(nn_device *d, int m, int n, const float *x,
+							const uint32_t *index, float *y);
 extern void gpu_gather(nn_device *d, int m, int n, const float *x,
 					   const uint32_t *index, float *y);
 extern void gpu_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,

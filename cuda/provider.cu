@@ -106,9 +106,11 @@ make_context(gpu_state *s, int ordinal)
 			  "create a context");
 	gpu_check(s, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking),
 			  "create a stream");
-	for (int i = 0; i < GPU_SLOTS; i++)
+	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
 		gpu_check(s,
-				  cudaEventCreateWithFlags(&s->slot[i].copied,
+				  cudaEventCreateWithFlags(i < GPU_SLOTS
+											   ? &s->slot[i].copied
+											   : &s->rows[i - GPU_SLOTS].copied,
 										   cudaEventDisableTiming),
 				  "create an event");
 	return s->failure == cudaSuccess;
@@ -339,6 +341,7 @@ static void
 fill_kernels(nn_device_ops *ops)
 {
 	ops->gather = gpu_gather;
+	ops->upload_rows = gpu_upload_rows;
 	ops->gemm = gpu_gemm;
 	ops->dense = gpu_dense;
 	ops->dense_slope = gpu_dense_slope;

@@ -76,7 +76,7 @@ empty_slot(gpu_slot *slot)
 
 /* Make a slot large enough, and wait until its last copy has been made. */
 static bool
-prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes)
+prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes, bool device)
 {
 	if (s->failure != cudaSuccess)
 		return false;
@@ -86,12 +86,27 @@ prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes)
 	if (bytes <= slot->size)
 		return s->failure == cudaSuccess;
 	empty_slot(slot);
-	slot->device = take(s, 2 * bytes);
-	if (slot->device == NULL ||
+	slot->device = device ? take(s, 2 * bytes) : NULL;
+	if (s->failure != cudaSuccess ||
 		!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
 				   "allocate memory for copies"))
 		return false;
 	slot->size = 2 * bytes;
+	return true;
+}
+
+/* Start to copy what a slot holds. */
+static bool
+send_slot(gpu_state *s, gpu_slot *slot, size_t bytes, void *to)
+{
+	if (!gpu_check(s,
+				   cudaMemcpyAsync(to, slot->host, bytes,
+								   cudaMemcpyHostToDevice, s->stream),
+				   "copy rows") ||
+		!gpu_check(s, cudaEventRecord(slot->copied, s->stream), "copy rows"))
+		return false;
+	slot->used = bytes;
+	slot->waiting = true;
 	return true;
 }
 
@@ -108,19 +123,33 @@ gpu_passing(nn_device *d, const void *host, size_t bytes)
 	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
 	slot = &s->slot[s->last_slot];
 	slot->used = 0;
-	if (bytes == 0 || !prepare_slot(s, slot, bytes))
+	if (bytes == 0 || !prepare_slot(s, slot, bytes, true))
 		return NULL;
 	memcpy(slot->host, host, bytes);
-	if (!gpu_check(s,
-				   cudaMemcpyAsync(slot->device, slot->host, bytes,
-								   cudaMemcpyHostToDevice, s->stream),
-				   "copy row numbers") ||
-		!gpu_check(s, cudaEventRecord(slot->copied, s->stream),
-				   "copy row numbers"))
-		return NULL;
-	slot->used = bytes;
-	slot->waiting = true;
-	return slot->device;
+	return send_slot(s, slot, bytes, slot->device) ? slot->device : NULL;
+}
+
+/*
+ * The rows are gathered by the host, into memory that the device reads while
+ * the host gathers the next ones.
+ */
+void
+gpu_upload_rows(nn_device *d, int m, int n, const float *x,
+				const uint32_t *index, float *y)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_slot *slot = &s->rows[s->last_rows];
+	size_t row = (size_t) n * sizeof(float), bytes = (size_t) m * row;
+
+	s->last_rows = (s->last_rows + 1) % GPU_ROW_SLOTS;
+	if (bytes == 0 || !prepare_slot(s, slot, bytes, false))
+		return;
+	if (index == NULL)
+		memcpy(slot->host, x, bytes);
+	for (int i = 0; index != NULL && i < m; i++)
+		memcpy((char *) slot->host + (size_t) i * row,
+			   x + (size_t) index[i] * n, row);
+	send_slot(s, slot, bytes, y);
 }
 
 void
@@ -128,11 +157,13 @@ gpu_staging_release(gpu_state *s)
 {
 	gpu_table *next;
 
-	for (int i = 0; i < GPU_SLOTS; i++)
+	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
 	{
-		empty_slot(&s->slot[i]);
-		if (s->slot[i].copied != NULL)
-			cudaEventDestroy(s->slot[i].copied);
+		gpu_slot *slot = i < GPU_SLOTS ? &s->slot[i] : &s->rows[i - GPU_SLOTS];
+
+		empty_slot(slot);
+		if (slot->copied != NULL)
+			cudaEventDestroy(slot->copied);
 	}
 	for (gpu_table *t = s->tables; t != NULL; t = next)
 	{

@@ -54,11 +54,11 @@ typedef enum nn_loss_kind
 {
 	NN_LOSS_MSE,
 	NN_LOSS_MAE,
-	NN_LOSS_HUBER,	  /* p[0] = delta */
+	NN_LOSS_HUBER, /* p[0] = delta */
 	NN_LOSS_LOG_COSH,
-	NN_LOSS_POISSON,  /* prediction is the logarithm of the rate */
-	NN_LOSS_QUANTILE, /* p[0] = quantile */
-	NN_LOSS_BINARY,	  /* logits, y in 0..1; p[0] = label smoothing */
+	NN_LOSS_POISSON,		   /* prediction is the logarithm of the rate */
+	NN_LOSS_QUANTILE,		   /* p[0] = quantile */
+	NN_LOSS_BINARY,			   /* logits, y in 0..1; p[0] = label smoothing */
 	NN_LOSS_BINARY_FOCAL,	   /* p[0] = gamma, p[1] = alpha or < 0 */
 	NN_LOSS_CATEGORICAL,	   /* logits, y one column: class number;
 								* p[0] = label smoothing */
@@ -166,6 +166,10 @@ typedef struct nn_device_ops
 	/* y[i] = x[index[i]], rows of n; index is host memory */
 	void (*gather)(nn_device *d, int m, int n, const nn_real *x,
 				   const uint32_t *index, nn_real *y);
+	/* the same where x is host memory, too, which may be overwritten at once;
+	 * index NULL: y[i] = x[i] */
+	void (*upload_rows)(nn_device *d, int m, int n, const nn_real *x,
+						const uint32_t *index, nn_real *y);
 
 	/* --- matrix products; a and b transposed on request --- */
 
@@ -197,19 +201,18 @@ typedef struct nn_device_ops
 	void (*axpby)(nn_device *d, size_t n, nn_real alpha, const nn_real *x,
 				  nn_real beta, nn_real *y);
 	/* y = a b + beta y */
-	void (*multiply)(nn_device *d, size_t n, const nn_real *a,
-					 const nn_real *b, nn_real beta, nn_real *y);
+	void (*multiply)(nn_device *d, size_t n, const nn_real *a, const nn_real *b,
+					 nn_real beta, nn_real *y);
 	/* y = x / (1 - rate) where a random number says so, else 0, + beta y.
 	 * The number of element i is nn_random_bits(key, first + i). */
 	void (*dropout)(nn_device *d, size_t n, double rate, nn_key key,
-					uint64_t first, const nn_real *x, nn_real beta,
-					nn_real *y);
+					uint64_t first, const nn_real *x, nn_real beta, nn_real *y);
 
 	/* --- rows and columns of a matrix --- */
 
 	/* s[j] = sum over i of x[i][j], + beta s */
-	void (*sum_rows)(nn_device *d, int m, int n, const nn_real *x,
-					 nn_real beta, nn_real *s);
+	void (*sum_rows)(nn_device *d, int m, int n, const nn_real *x, nn_real beta,
+					 nn_real *s);
 	/* s[j] = sum over i of a[i][j] b[i][j], + beta s */
 	void (*dot_rows)(nn_device *d, int m, int n, const nn_real *a,
 					 const nn_real *b, nn_real beta, nn_real *s);
@@ -296,10 +299,10 @@ typedef struct nn_device_ops
 					  const nn_real *knot, const nn_real *x, const nn_real *l,
 					  const nn_real *b, const nn_real *v, nn_real *y);
 	/* dl, db, dv are overwritten (they have no dx: the input is data) */
-	void (*piecewise_slope)(nn_device *d, int m, int n, int units,
-							int max_bins, const nn_real *knot,
-							const nn_real *x, const nn_real *dy, nn_real *dl,
-							nn_real *db, nn_real *dv);
+	void (*piecewise_slope)(nn_device *d, int m, int n, int units, int max_bins,
+							const nn_real *knot, const nn_real *x,
+							const nn_real *dy, nn_real *dl, nn_real *db,
+							nn_real *dv);
 
 	/* --- training --- */
 
@@ -368,7 +371,7 @@ extern const nn_device_ops *nn_cpu_ops(int level);
  * version of this interface, so a mismatched library is not found, rather than
  * called.  A provider that cannot do better here returns false and says why.
  */
-#define NN_PROVIDER nn_device_provider_2
+#define NN_PROVIDER		 nn_device_provider_2
 #define NN_PROVIDER_NAME "nn_device_provider_2"
 typedef bool (*nn_provider)(nn_device_ops *ops, char *why, size_t why_size);
 

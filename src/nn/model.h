@@ -13,8 +13,8 @@
 #include "format.h"
 #include "train.h"
 
-#define NN_MAX_TARGETS 1024
-#define NN_MAX_NETWORKS 64
+#define NN_MAX_TARGETS		 1024
+#define NN_MAX_NETWORKS		 64
 #define NN_MAX_MODEL_CLASSES 100000
 
 /* What the labels of a class target are in the database. */
@@ -28,7 +28,7 @@ typedef enum nn_label_type
 typedef struct nn_target
 {
 	const char *name;
-	const char *type_name; /* SQL type of the column, such as "integer" */
+	const char *type_name;	  /* SQL type of the column, such as "integer" */
 	nn_label_type label_type; /* classes */
 	int nclasses;			  /* 0: a number */
 	const char **classes;	  /* in order of class number */
@@ -74,11 +74,11 @@ extern int nn_model_outputs(nn_task task, const nn_loss *loss, int ntargets,
  *	56	8	zero
  *	64	..	sections
  */
-#define NN_MODEL_MAGIC "NNMODEL\n"
-#define NN_MODEL_DIGEST_AT 24
+#define NN_MODEL_MAGIC		 "NNMODEL\n"
+#define NN_MODEL_DIGEST_AT	 24
 #define NN_MODEL_DIGEST_SIZE 32
 #define NN_MODEL_DIGEST_FROM 56
-#define NN_MODEL_HEADER 64
+#define NN_MODEL_HEADER		 64
 
 extern bool nn_model_write(const nn_model *m, nn_writer *w, nn_error *err);
 
@@ -115,8 +115,8 @@ extern bool nn_predict(nn_predictor *p, const char *records, int rows,
 					   double *out, nn_error *err);
 /* The output of the layer labelled so (or numbered, "3"), of network 0: rows
  * of *width numbers.  NN_UNDEFINED when there is no such layer. */
-extern bool nn_embed(nn_predictor *p, const char *records, int rows,
-					 int layer, nn_real *out, nn_error *err);
+extern bool nn_embed(nn_predictor *p, const char *records, int rows, int layer,
+					 nn_real *out, nn_error *err);
 extern bool nn_model_layer(const nn_model *m, const char *name, int *layer,
 						   int *width, nn_error *err);
 

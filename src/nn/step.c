@@ -17,13 +17,19 @@
 #include "trainer.h"
 
 void
-nn_trainer_rows(nn_device *d, const uint32_t *index, int from, int rows,
-				int width, const nn_real *x, nn_real *y)
+nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows, int width,
+				const nn_real *x, nn_real *y)
 {
+	const uint32_t *index = b->index != NULL ? b->index + from : NULL;
+
 	if (rows == 0)
 		return;
-	if (index != NULL)
-		d->ops->gather(d, rows, width, x, index + from, y);
+	if (b->host)
+		d->ops->upload_rows(d, rows, width,
+							index != NULL ? x : x + (size_t) from * width,
+							index, y);
+	else if (index != NULL)
+		d->ops->gather(d, rows, width, x, index, y);
 	else
 		d->ops->copy(d, y, x + (size_t) from * width,
 					 (size_t) rows * width * sizeof(nn_real));
@@ -57,13 +63,12 @@ compute_gradient(nn_trainer *t, member *m, const nn_pass *p)
 	nn_device *d = &m->device;
 	nn_exec *e = m->exec;
 
-	nn_trainer_rows(d, b->index, p->first_row, p->rows, t->graph->layout->width,
-					b->x, e->x);
-	nn_trainer_rows(d, b->index, p->first_row, p->rows, t->conf.target_width,
-					b->y, m->y);
+	nn_trainer_rows(d, b, p->first_row, p->rows, t->graph->layout->width, b->x,
+					e->x);
+	nn_trainer_rows(d, b, p->first_row, p->rows, t->conf.target_width, b->y,
+					m->y);
 	if (b->weight != NULL)
-		nn_trainer_rows(d, b->index, p->first_row, p->rows, 1, b->weight,
-						m->weight);
+		nn_trainer_rows(d, b, p->first_row, p->rows, 1, b->weight, m->weight);
 	nn_exec_forward(e, p);
 	if (p->rows > 0)
 	{

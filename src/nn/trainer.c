@@ -344,7 +344,7 @@ predict_member(int number, void *arg)
 	for (; p.first_row < end; p.first_row += p.rows)
 	{
 		p.rows = end - p.first_row < e->rows ? end - p.first_row : e->rows;
-		nn_trainer_rows(d, t->batch->index, p.first_row, p.rows,
+		nn_trainer_rows(d, t->batch, p.first_row, p.rows,
 						t->graph->layout->width, t->batch->x, e->x);
 		nn_exec_forward(e, &p);
 		d->ops->download(d, t->out + (size_t) p.first_row * outputs, e->y,

@@ -74,8 +74,8 @@ extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
 /* What part of t->batch a member takes. */
 extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
 
-/* Rows of x from a number on, or those that index says, into y. */
-extern void nn_trainer_rows(nn_device *d, const uint32_t *index, int from,
-							int rows, int width, const nn_real *x, nn_real *y);
+/* Rows of a batch from a number on, of x or what else it has, into y. */
+extern void nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows,
+							int width, const nn_real *x, nn_real *y);
 
 #endif /* NN_TRAINER_H */

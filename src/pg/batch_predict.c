@@ -17,6 +17,9 @@
 
 #include "batch_scan.h"
 
+/* A GPU is given as many rows as work_mem has room for, up to this. */
+#define GPU_BATCH_ROWS 65536
+
 /* ---------- models ---------- */
 
 void
@@ -76,7 +79,9 @@ make_room(BatchScan *b)
 	Size row = b->nkept * (sizeof(Datum) + sizeof(bool)) +
 			   b->ncalls * sizeof(BatchPlace) + sizeof(MinimalTuple),
 		 most = (Size) work_mem * 1024 / 4 / row;
-	int room = (int) Min(Max(most, 1), neural_batch_rows);
+	int rows = b->placement->gpu ? Max(neural_batch_rows, GPU_BATCH_ROWS)
+								 : neural_batch_rows,
+		room = (int) Min(Max(most, 1), rows);
 	MemoryContext old;
 
 	if (b->room > 0)
@@ -106,7 +111,10 @@ neural_batch_ready(BatchScan *b)
 		neural_batch_adopt(c);
 		ready |= c->nmodels > 0 && is_worth_it(c);
 		for (int j = 0; j < c->nmodels; j++)
+		{
 			c->models[j].rows = 0;
+			neural_predict_place(c->models[j].state);
+		}
 	}
 	if (ready)
 		make_room(b);
@@ -272,42 +280,23 @@ neural_batch_read(BatchCall *c, TupleTableSlot *row, int number)
 
 /* ---------- predicting ---------- */
 
-/*
- * Rows between two looks for a cancel: some milliseconds, also of a network
- * that is very large.
- */
-static int
-rows_at_once(const NeuralPredictState *s)
-{
-	double weights = 1;
-
-	for (int i = 0; i < s->model->nnetworks; i++)
-		weights += s->model->networks[i].graph->nparams;
-	return Max(1, (int) Min(s->loaded->max_rows, 1e9 / weights));
-}
-
 static void
 predict_model(BatchModel *m)
 {
 	NeuralPredictState *s = m->state;
-	int most = rows_at_once(s), part;
+	int part;
 
 	for (int done = 0; done < m->rows; done += part)
 	{
 		const char *records = m->records + done * m->record_size;
 		char *out = m->out + done * m->out_size;
-		nn_error err;
-		bool ok;
 
 		CHECK_FOR_INTERRUPTS();
-		part = Min(m->rows - done, most);
+		part = Min(m->rows - done, neural_predict_rows(s));
 		if (s->finish->finish_layer != NULL)
-			ok = nn_embed(s->loaded->predictor, records, part, s->layer,
-						  (nn_real *) out, &err);
+			neural_predict_run_layer(s, records, part, (nn_real *) out);
 		else
-			ok = nn_predict(s->loaded->predictor, records, part, (double *) out,
-							&err);
-		neural_check(ok, &err);
+			neural_predict_run(s, records, part, (double *) out);
 	}
 }
 
@@ -394,7 +383,7 @@ neural_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 		ExplainPropertyText("Model", linitial(names), es);
 	else
 		ExplainPropertyList("Models", names, es);
-	ExplainPropertyText("Device", "CPU", es);
+	neural_placement_explain(b->placement, es);
 	if (!es->analyze)
 		return;
 	ExplainPropertyInteger("Batches", NULL, b->batches, es);

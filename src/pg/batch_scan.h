@@ -12,7 +12,7 @@
 #include "nodes/execnodes.h"
 
 #include "batch.h"
-#include "predict_state.h"
+#include "predict_device.h"
 
 typedef struct BatchScan BatchScan;
 
@@ -88,6 +88,7 @@ struct BatchScan
 	bool may_fail; /* reading rows may */
 	int ncalls, ncolumns;
 	BatchCall *calls;
+	NeuralPlacement *placement;
 	int nkept;
 	AttrNumber *kept; /* columns */
 	bool evaluates;	  /* expressions, to read rows */

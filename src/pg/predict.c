@@ -24,7 +24,7 @@
 
 #include "batch.h"
 #include "json.h"
-#include "predict_state.h"
+#include "predict_device.h"
 
 /* ---------- what a model must be ---------- */
 
@@ -420,10 +420,7 @@ static const NeuralFinish finish_of_all = {"neural.predict_all", prepare_all,
 static inline Datum
 predict_record(NeuralPredictState *s)
 {
-	nn_error err;
-
-	neural_check(nn_predict(s->loaded->predictor, s->record, 1, s->out, &err),
-				 &err);
+	neural_predict_run(s, s->record, 1, s->out);
 	return s->finish->finish(s, s->out);
 }
 
@@ -613,7 +610,6 @@ neural_embed(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
 	nn_real *out;
-	nn_error err;
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
@@ -624,8 +620,6 @@ neural_embed(PG_FUNCTION_ARGS)
 	set_layer(s, PG_GETARG_TEXT_PP(2));
 	neural_predict_read_row(s, PG_GETARG_DATUM(1));
 	out = palloc(sizeof(nn_real) * s->layer_width);
-	neural_check(
-		nn_embed(s->loaded->predictor, s->record, 1, s->layer, out, &err),
-		&err);
+	neural_predict_run_layer(s, s->record, 1, out);
 	return finish_embed(s, out);
 }

@@ -47,7 +47,7 @@ static NeuralDataset *
 some_training_rows(NeuralTraining *t)
 {
 	NeuralDataset *d = palloc0(sizeof(*d));
-	NeuralStream *stream = neural_stream(t, &t->training);
+	NeuralStream *stream = neural_stream(t, &t->training, false);
 	Size width = t->training.width, target_width = t->training.target_width;
 	int64 most =
 		Min(t->training_rows,

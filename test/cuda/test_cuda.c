@@ -441,8 +441,8 @@ start(learner *l, const nn_device_ops *ops, const char *network,
 		l->memory[i] = ops->alloc(&l->d, sizes[i]);
 		ops->upload(&l->d, l->memory[i], data[i], sizes[i]);
 	}
-	l->batch =
-		(nn_batch){BATCH, l->index, l->memory[0], l->memory[1], l->memory[2]};
+	l->batch = (nn_batch){BATCH,		false,		  l->index,
+						  l->memory[0], l->memory[1], l->memory[2]};
 	l->trainer = nn_trainer_create(arena, g, ops, &conf, l->params, &err);
 	return ops->sync(&l->d, &err) && l->trainer != NULL;
 }
@@ -573,6 +573,29 @@ check_layers(void)
 	}
 }
 
+/* Rows that stay with the host, which overwrites what it has handed over. */
+static void
+check_host_rows(void)
+{
+	learner resident, host;
+	bool ok =
+		start(&resident, &cuda, NETWORK, "categorical_crossentropy", "adam") &&
+		start(&host, &cuda, NETWORK, "categorical_crossentropy", "adam");
+
+	if (!ok)
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	host.batch = (nn_batch){BATCH, true, host.index, x, y, weight};
+	ok = learn(&resident, 0, 20) == learn(&host, 0, 20);
+	ok = finish(&resident) && finish(&host) && ok;
+	check(ok && furthest(host.nparams, resident.params, host.params) == 0 &&
+			  furthest(host.npredicted, resident.predicted, host.predicted) ==
+				  0,
+		  "rows of the host teach the same as rows of the device");
+}
+
 /* The host never waits for all of the work between two steps. */
 static void
 check_waits(void)
@@ -595,6 +618,16 @@ check_waits(void)
 		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
 	}
 	check(emulated->syncs == before, "twenty steps wait %d times",
+		  emulated->syncs - before);
+	l.batch = (nn_batch){BATCH, true, l.index, x, y, weight};
+	/* memory is taken for two steps */
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	before = emulated->syncs;
+	for (int step = 0; step < 20; step++)
+		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	check(emulated->syncs == before,
+		  "twenty steps with rows of the host wait %d times",
 		  emulated->syncs - before);
 	check(finish(&l), "the end of training");
 }
@@ -672,6 +705,7 @@ main(void)
 	check_training("categorical_crossentropy",
 				   "sgd(momentum = 0.9, global_clipnorm = 1)");
 	check_layers();
+	check_host_rows();
 	if (emulated != NULL)
 	{
 		check_waits();

@@ -177,6 +177,29 @@ mn(const context *t)
 	return (size_t) t->m * t->n;
 }
 
+/* Rows that stay in host memory until they are asked for. */
+static void
+run_upload_rows(context *t)
+{
+	float *x = host_in(t, mn(t));
+	float *kept = malloc(mn(t) * sizeof(float));
+	uint32_t *index = malloc((size_t) t->m * sizeof(uint32_t));
+
+	if (kept == NULL || index == NULL)
+		exit(2);
+	memcpy(kept, x, mn(t) * sizeof(float));
+	for (int i = 0; i < t->m; i++)
+		index[i] = (uint32_t) ((i * 7 + 3) % t->m);
+	t->d->ops->upload_rows(t->d, t->m, t->n, kept, index, fresh(t, mn(t)));
+	t->d->ops->upload_rows(t->d, t->m, t->n, kept, NULL, fresh(t, mn(t)));
+	memset(kept, 0xff, mn(t) * sizeof(float));
+	memset(index, 0xff, (size_t) t->m * sizeof(uint32_t));
+	for (int i = 0; i < 8; i++)
+		t->d->ops->upload_rows(t->d, t->m, t->n, x, NULL, fresh(t, mn(t)));
+	free(index);
+	free(kept);
+}
+
 static void
 run_gather(context *t)
 {
@@ -450,6 +473,7 @@ static const struct
 	double apart; /* the same for a device that adds in another order */
 } kernels[] = {
 	{"gather", run_gather, 0, 0},
+	{"upload_rows", run_upload_rows, 0, 0},
 	{"gemm", run_gemm, 3e-6, 3e-6},
 	{"dense", run_dense, 3e-6, 3e-6},
 	{"dense_slope", run_dense_slope, 0, 3e-7},
