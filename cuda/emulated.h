@@ -34,7 +34,11 @@ typedef struct emulated_device
 	size_t memory;	  /* bytes that there are */
 	size_t allocated; /* bytes in use now */
 	int syncs;		  /* times the host has waited for all that was under way */
-	bool blas;		  /* whether there is a cuBLASLt */
+	int launches;	  /* kernels started one by one, */
+	int graphs;		  /* and graphs of them */
+	int changed_nodes;	  /* of graphs, that were given other arguments */
+	bool no_graphs;		  /* whether none can be had */
+	bool blas;			  /* whether there is a cuBLASLt */
 	int blas_products;	  /* that it has made */
 	int failure;		  /* what every call returns from now on, 0: nothing */
 	uint64_t fails_after; /* so many jobs there is a failure, 0: never */

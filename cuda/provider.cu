@@ -60,6 +60,7 @@ gpu_close(nn_device *d)
 
 	if (s == NULL)
 		return;
+	gpu_steps_release(s);
 	gpu_staging_release(s);
 	gpu_blas_close(s->blas);
 	if (s->stream != NULL)
@@ -268,6 +269,7 @@ gpu_free_host(nn_device *d, void *p)
 static void
 gpu_free(nn_device *d, void *p)
 {
+	gpu_flush(gpu_of(d));
 	gpu_check(gpu_of(d), cudaFree(p), "free memory");
 }
 
@@ -277,9 +279,11 @@ transfer(nn_device *d, void *dst, const void *src, size_t bytes,
 {
 	gpu_state *s = gpu_of(d);
 
-	if (bytes > 0 && s->failure == cudaSuccess)
-		gpu_check(s, cudaMemcpyAsync(dst, src, bytes, kind, s->stream),
-				  "copy memory");
+	if (bytes == 0 || s->failure != cudaSuccess)
+		return;
+	gpu_flush(s);
+	gpu_check(s, cudaMemcpyAsync(dst, src, bytes, kind, s->stream),
+			  "copy memory");
 }
 
 static void
@@ -297,16 +301,31 @@ gpu_download(nn_device *d, void *dst, const void *src, size_t bytes)
 static void
 gpu_copy(nn_device *d, void *dst, const void *src, size_t bytes)
 {
-	transfer(d, dst, src, bytes, cudaMemcpyDeviceToDevice);
+	const uint32_t *from = (const uint32_t *) src;
+	uint32_t *to = (uint32_t *) dst;
+
+	/* what is copied within a step are numbers */
+	if (gpu_of(d)->noting && bytes % sizeof(uint32_t) == 0)
+		gpu_each(d, bytes / sizeof(uint32_t),
+				 [=] __device__(size_t i) { to[i] = from[i]; });
+	else
+		transfer(d, dst, src, bytes, cudaMemcpyDeviceToDevice);
 }
 
 static void
 gpu_zero(nn_device *d, void *dst, size_t bytes)
 {
 	gpu_state *s = gpu_of(d);
+	uint32_t *to = (uint32_t *) dst;
 
-	if (bytes > 0 && s->failure == cudaSuccess)
+	if (s->noting && bytes % sizeof(uint32_t) == 0)
+		gpu_each(d, bytes / sizeof(uint32_t),
+				 [=] __device__(size_t i) { to[i] = 0; });
+	else if (bytes > 0 && s->failure == cudaSuccess)
+	{
+		gpu_flush(s);
 		gpu_check(s, cudaMemsetAsync(dst, 0, bytes, s->stream), "clear memory");
+	}
 }
 
 static bool
@@ -314,6 +333,7 @@ gpu_sync(nn_device *d, nn_error *err)
 {
 	gpu_state *s = gpu_of(d);
 
+	gpu_flush(s);
 	if (s->failure == cudaSuccess)
 		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
 	return s->failure == cudaSuccess || report(s, err);
@@ -332,6 +352,8 @@ fill_memory(nn_device_ops *ops)
 	ops->copy = gpu_copy;
 	ops->zero = gpu_zero;
 	ops->sync = gpu_sync;
+	ops->begin_step = gpu_begin_step;
+	ops->end_step = gpu_end_step;
 	ops->costs = gpu_costs;
 	ops->alloc_host = gpu_alloc_host;
 	ops->free_host = gpu_free_host;

@@ -25,6 +25,7 @@ gpu_scratch(nn_device *d, size_t bytes)
 		return NULL;
 	if (bytes <= s->scratch_size)
 		return s->scratch;
+	gpu_flush(s);
 	/* waits for the work that uses the old one */
 	gpu_check(s, cudaFree(s->scratch), "free working memory");
 	s->scratch_size = 0;
@@ -123,6 +124,10 @@ gpu_passing(nn_device *d, const void *host, size_t bytes)
 	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
 	slot = &s->slot[s->last_slot];
 	slot->used = 0;
+	/* what is noted down may still have to read it */
+	if (slot->step == s->step)
+		gpu_flush(s);
+	slot->step = s->step;
 	if (bytes == 0 || !prepare_slot(s, slot, bytes, true))
 		return NULL;
 	memcpy(slot->host, host, bytes);

@@ -178,6 +178,24 @@ DETAIL training with batches of 500 rows needs 1.0 MB of device memory, but 18.6
 is "which is told, too" t "SELECT training->>'device' LIKE 'cpu%' FROM cpu_after_all"
 device
 
+# --- training: precision ---
+
+device "blas 1"
+wide="'SELECT metres, rooms, price FROM house', target => 'price', layers => 'dense(512, relu) dense(64)', epochs => 1,
+	batch_size => 512, seed => 4, device => 'cuda'"
+for precision in fp32 tf32 bf16; do
+	query "SELECT neural.train('$precision', $wide, options => '{\"precision\": \"$precision\"}')" >/dev/null
+done
+is "fewer bits change little" "t,t,t" "\\pset fieldsep ','
+	SELECT abs(a.loss - b.loss) < 1e-3 * a.loss, abs(a.loss - c.loss) < 1e-2 * a.loss, abs(a.loss - c.loss) > abs(a.loss - b.loss)
+	FROM neural.history('fp32') a, neural.history('tf32') b, neural.history('bf16') c"
+is "which is told of the model" bf16 "SELECT training->>'precision' FROM bf16"
+says "an unknown precision is an error" 'ERROR unrecognized precision "fp8"' \
+	"SELECT neural.train('fp8', $wide, options => '{\"precision\": \"fp8\"}')"
+says "the CPU has one precision" 'ERROR the CPU has no precision bf16' \
+	"SELECT neural.train('none', 'house', target => 'price', device => 'cpu', options => '{\"precision\": \"bf16\"}')"
+device "blas 0"
+
 # --- predicting: which device, the same results ---
 
 # plan NAME EXPECTED SETTINGS SQL: what EXPLAIN ANALYZE says of the device

@@ -26,6 +26,7 @@
 		.close = nn_cpu_close, .alloc = nn_cpu_alloc, .free = nn_cpu_free,     \
 		.upload = nn_cpu_copy, .download = nn_cpu_copy, .copy = nn_cpu_copy,   \
 		.zero = nn_cpu_zero, .sync = nn_cpu_sync, .costs = nn_cpu_costs,       \
+		.begin_step = nn_cpu_step, .end_step = nn_cpu_step,                    \
 		.alloc_host = nn_cpu_alloc, .free_host = nn_cpu_free,                  \
 		.gather = k_gather, .upload_rows = k_upload_rows, .gemm = k_gemm,      \
 		.dense = k_dense, .dense_slope = k_dense_slope, .map = k_map,          \

@@ -158,6 +158,11 @@ typedef struct nn_device_ops
 	bool (*sync)(nn_device *d, nn_error *err);
 	void (*costs)(nn_device_costs *costs);
 
+	/* work between the two is likely to come again, in the same order and
+	 * sizes; it need not begin before the end */
+	void (*begin_step)(nn_device *d);
+	void (*end_step)(nn_device *d);
+
 	/* host memory that is copied to and from while the host goes on; of other
 	 * memory, a copy may wait for the work before it */
 	void *(*alloc_host)(nn_device *d, size_t bytes);
@@ -315,10 +320,23 @@ typedef struct nn_device_ops
 					   const nn_real *p, double *sum, nn_real *dp);
 } nn_device_ops;
 
+/*
+ * What a device may make of the factors of a product of matrices, before they
+ * are multiplied; sums and all that is stored keep the precision of nn_real.
+ * A device need not do so, nor for every product.
+ */
+typedef enum nn_precision
+{
+	NN_FP32, /* nothing */
+	NN_TF32, /* 11 significant bits */
+	NN_BF16	 /* 8 significant bits */
+} nn_precision;
+
 struct nn_device
 {
 	const nn_device_ops *ops;
 	void *state; /* the device's own */
+	nn_precision precision;
 
 	/*
 	 * Whether to give up, or NULL: never.  Any thread may ask, and once the

@@ -281,6 +281,7 @@ step_member(int number, void *arg)
 bool
 nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 {
+	nn_device *d = &t->members[0].device;
 	nn_pass p;
 
 	if (b->rows < 1 || b->rows > t->conf.batch_rows)
@@ -289,12 +290,19 @@ nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 					   t->conf.batch_rows);
 	t->batch = b;
 	t->rate = rate;
+	/* what norms of gradients are is for the host to know */
+	if (!t->norms)
+		d->ops->begin_step(d);
 	nn_team_run(t->team, step_member, t);
 	if (!nn_trainer_goes_on(t, err))
+	{
+		d->ops->end_step(d);
 		return false;
+	}
 	/* the others sleep now, so none reads what this changes */
 	p = nn_trainer_pass(t, 0);
 	nn_exec_learn(t->members[0].exec, &p);
+	d->ops->end_step(d);
 	t->step++;
 	t->rows += b->rows;
 	for (int i = 0; i < t->size && t->norms; i++)

@@ -154,6 +154,7 @@ typedef struct nn_trainer_conf
 	int threads;
 	double l1, l2; /* of kernels */
 	uint64_t seed;
+	nn_precision precision;
 	bool (*stop)(void); /* see nn_device; then NN_INTERRUPTED */
 } nn_trainer_conf;
 

@@ -138,6 +138,7 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 		   at = 0;
 
 	m->device.stop = t->conf.stop;
+	m->device.precision = t->conf.precision;
 	m->opened = ops->open(&m->device, 0, err);
 	if (!m->opened)
 		return false;

@@ -23,6 +23,36 @@
 /* Of the memory that is free, others may take some meanwhile. */
 #define USABLE_SHARE 0.95
 
+static const char *const precisions[] = {"fp32", "tf32", "bf16", NULL};
+
+static void
+check_precision(NeuralTraining *t)
+{
+	const char *precision = t->options->precision;
+	int i = 0;
+
+	if (precision == NULL)
+		return;
+	while (precisions[i] != NULL &&
+		   pg_strcasecmp(precisions[i], precision) != 0)
+		i++;
+	if (precisions[i] == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unrecognized precision \"%s\"", precision),
+						errhint("It can be fp32, tf32 or bf16.")));
+	if (i != NN_FP32 && t->device_wish == NEURAL_DEVICE_CPU)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the CPU has no precision %s", precisions[i]),
+						errhint("Use device => 'cuda' or 'auto'.")));
+	t->conf.precision = (nn_precision) i;
+}
+
+const char *
+neural_training_precision(const NeuralTraining *t)
+{
+	return precisions[t->device->own_memory ? t->conf.precision : NN_FP32];
+}
+
 void
 neural_device_check(NeuralTraining *t)
 {
@@ -48,6 +78,7 @@ neural_device_check(NeuralTraining *t)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unrecognized device \"%s\"", device),
 						errhint("It can be auto, cpu or cuda.")));
+	check_precision(t);
 }
 
 static double
@@ -186,8 +217,7 @@ plan_memory(NeuralTraining *t)
 				(errmsg("batches have %d rows instead of %d, as the GPU has "
 						"too little memory",
 						t->plan.batch_rows, planned)));
-	t->rows_on_device =
-		need + rows_bytes(t) <= room(t, need + rows_bytes(t));
+	t->rows_on_device = need + rows_bytes(t) <= room(t, need + rows_bytes(t));
 	neural_gpu_count(need);
 	t->trainer_bytes = need;
 }

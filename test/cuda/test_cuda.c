@@ -145,6 +145,62 @@ compare_blas(void)
 	emulated->blas = false;
 }
 
+/* A number with so few significant bits, by arithmetic. */
+static float
+rounded(float x, int bits)
+{
+	int exponent;
+	double fraction = frexp(x, &exponent);
+
+	return (float) ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits);
+}
+
+/* Factors of fewer bits, where that is allowed and the product is large. */
+static void
+compare_precisions(void)
+{
+	const int m = 170, n = 130, k = 200, bits[] = {24, 11, 8};
+	const int before = emulated->blas_products;
+	nn_device host = {&nn_cpu_plain, NULL};
+
+	emulated->blas = true;
+	for (nn_precision p = NN_FP32; p <= NN_BF16; p++)
+	{
+		nn_device d = {&cuda, NULL, p};
+		context there = {.d = &d, .remote = true};
+		context here = {.d = &host};
+		float *a, *b, *c;
+
+		if (!cuda.open(&d, 0, &err))
+		{
+			check(false, "open: %s", err.message);
+			return;
+		}
+		a = in(&there, (size_t) m * k);
+		b = in(&there, (size_t) k * n);
+		cuda.gemm(&d, false, false, m, n, k, a, b, 0,
+				  fresh(&there, (size_t) m * n));
+		a = in(&here, (size_t) m * k);
+		b = in(&here, (size_t) k * n);
+		c = fresh(&here, (size_t) m * n);
+		for (int i = 0; i < m * k; i++)
+			a[i] = rounded(a[i], bits[p]);
+		for (int i = 0; i < k * n; i++)
+			b[i] = rounded(b[i], bits[p]);
+		nn_cpu_plain.gemm(&host, false, false, m, n, k, a, b, 0, c);
+		check(collect(&there) && difference(&here, &there, 3e-6) <= 1,
+			  "factors of %d bits: %.3g", bits[p],
+			  difference(&here, &there, 3e-6));
+		release(&there);
+		release(&here);
+		cuda.close(&d);
+	}
+	check(emulated->blas_products == before + 2,
+		  "small products by cuBLASLt are those of fewer bits: %d",
+		  emulated->blas_products - before);
+	emulated->blas = false;
+}
+
 /* A second run, in another order of threads, gives the same bits. */
 static void
 compare_runs(nn_device *d)
@@ -632,6 +688,47 @@ check_waits(void)
 	check(finish(&l), "the end of training");
 }
 
+/* Steps that come again are graphs, and the same without them. */
+static void
+check_graphs(void)
+{
+	const char *const optimizers[] = {"adam", "sgd", "rmsprop"};
+
+	for (int i = 0; i < 3; i++)
+	{
+		learner graphs, kernels;
+		int before[2];
+		bool ok = start(&graphs, &cuda, NETWORK, "categorical_crossentropy",
+						optimizers[i]) &&
+				  start(&kernels, &cuda, NETWORK, "categorical_crossentropy",
+						optimizers[i]);
+
+		if (!ok)
+		{
+			check(false, "start: %s", err.message);
+			return;
+		}
+		ok = learn(&graphs, 0, 5) > 0;
+		before[0] = emulated->launches;
+		before[1] = emulated->graphs;
+		ok = learn(&graphs, 5, 15) > 0 && ok;
+		check(emulated->launches == before[0] &&
+				  emulated->graphs == before[1] + 15,
+			  "%s: 15 steps are %d graphs and %d kernels", optimizers[i],
+			  emulated->graphs - before[1], emulated->launches - before[0]);
+		emulated->no_graphs = true;
+		before[1] = emulated->graphs;
+		ok = learn(&kernels, 0, 5) > 0 && learn(&kernels, 5, 15) > 0 && ok;
+		check(emulated->graphs == before[1], "%s: there can be none",
+			  optimizers[i]);
+		emulated->no_graphs = false;
+		ok = finish(&graphs) && finish(&kernels) && ok;
+		check(ok &&
+				  furthest(kernels.nparams, kernels.params, graphs.params) == 0,
+			  "%s: graphs teach the same as kernels", optimizers[i]);
+	}
+}
+
 static void
 make_data(void)
 {
@@ -696,6 +793,7 @@ main(void)
 	if (emulated != NULL)
 	{
 		compare_blas();
+		compare_precisions();
 		check_emulation(&d);
 		remove_barriers(&d);
 	}
@@ -709,6 +807,7 @@ main(void)
 	if (emulated != NULL)
 	{
 		check_waits();
+		check_graphs();
 		check_broken();
 	}
 	return check_failed;
