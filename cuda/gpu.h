@@ -362,6 +362,8 @@ extern void gpu_piecewise_slope(nn_device *d, int m, int n, int units,
 								float *dv);
 extern void gpu_loss(nn_device *d, const nn_loss_args *a);
 extern void gpu_optimizer(nn_device *d, const nn_optimizer_args *a);
+extern void gpu_optimizers(nn_device *d, int count, const nn_optimizer_args *a);
+extern bool gpu_mlp(nn_device *d, const nn_mlp_args *a);
 extern void gpu_sum_squares(nn_device *d, size_t n, const float *x,
 							double *sum);
 extern void gpu_regularize(nn_device *d, size_t n, double l1, double l2,

@@ -390,6 +390,8 @@ fill_kernels(nn_device_ops *ops)
 	ops->piecewise_slope = gpu_piecewise_slope;
 	ops->loss = gpu_loss;
 	ops->optimizer = gpu_optimizer;
+	ops->optimizers = gpu_optimizers;
+	ops->mlp = gpu_mlp;
 	ops->sum_squares = gpu_sum_squares;
 	ops->regularize = gpu_regularize;
 }

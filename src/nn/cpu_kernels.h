@@ -39,7 +39,7 @@
 		.softmax_slope = k_softmax_slope, .lookup = k_lookup,                  \
 		.lookup_slope = k_lookup_slope, .one_hot = k_one_hot,                  \
 		.piecewise = k_piecewise, .piecewise_slope = k_piecewise_slope,        \
-		.loss = k_loss, .optimizer = k_optimizer,                              \
+		.loss = k_loss, .optimizer = k_optimizer, .optimizers = k_optimizers,  \
 		.sum_squares = k_sum_squares, .regularize = k_regularize               \
 	}
 

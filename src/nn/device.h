@@ -115,6 +115,32 @@ typedef struct nn_optimizer_args
 	nn_real *param;
 } nn_optimizer_args;
 
+/*
+ * Dense layers in a row, each of at most NN_MLP_WIDTH inputs and outputs, with
+ * the loss after the last: see the kernels dense and dense_slope.
+ */
+#define NN_MLP_LAYERS 8
+#define NN_MLP_WIDTH  128
+
+typedef struct nn_mlp_layer
+{
+	int inputs, outputs;
+	nn_function f;
+	double a;
+	const nn_real *w, *b; /* b, db may be NULL */
+	nn_real *dw, *db;
+} nn_mlp_layer;
+
+typedef struct nn_mlp_args
+{
+	int nlayers;
+	nn_mlp_layer layer[NN_MLP_LAYERS];
+	const nn_real *x; /* loss.m rows */
+	nn_real *dx;	  /* or NULL */
+	nn_real dx_beta;
+	nn_loss_args loss; /* pred and dpred are not looked at */
+} nn_mlp_args;
+
 /* What there is to be told about a device; zero and "" where unknown. */
 typedef struct nn_device_info
 {
@@ -313,6 +339,14 @@ typedef struct nn_device_ops
 
 	void (*loss)(nn_device *d, const nn_loss_args *a);
 	void (*optimizer)(nn_device *d, const nn_optimizer_args *a);
+	/* several, of parameters that do not overlap */
+	void (*optimizers)(nn_device *d, int count, const nn_optimizer_args *a);
+	/*
+	 * Forward through layers, the loss, and backward: dw, db and dx.  False:
+	 * not done, as this device does it no better than layer by layer.  NULL:
+	 * as no device of this kind does.
+	 */
+	bool (*mlp)(nn_device *d, const nn_mlp_args *a);
 	/* *sum += sum of squares of x; device memory */
 	void (*sum_squares)(nn_device *d, size_t n, const nn_real *x, double *sum);
 	/* *sum += l1 |p| + l2 p^2;  dp += l1 sign(p) + 2 l2 p, unless NULL */

@@ -94,6 +94,9 @@ extern void nn_exec_release(nn_exec *e); /* NULL is fine */
 
 extern void nn_exec_forward(nn_exec *e, const nn_pass *p);
 extern void nn_exec_backward(nn_exec *e, const nn_pass *p);
+/* Of the layers before a number only. */
+extern void nn_exec_forward_to(nn_exec *e, const nn_pass *p, int end);
+extern void nn_exec_backward_from(nn_exec *e, const nn_pass *p, int end);
 extern void nn_exec_learn(nn_exec *e, const nn_pass *p);
 
 #endif /* NN_GRAPH_H */

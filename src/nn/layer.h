@@ -128,6 +128,9 @@ typedef struct nn_layer_ops
  */
 extern const nn_layer_ops nn_layer_input;
 
+/* param[0] is the kernel, param[1] the bias, if it has one. */
+extern const nn_layer_ops nn_layer_dense;
+
 /* The list of all layers, NULL-terminated (layers.c). */
 extern const nn_layer_ops *const nn_layers[];
 

@@ -69,6 +69,9 @@ compute_gradient(nn_trainer *t, member *m, const nn_pass *p)
 					m->y);
 	if (b->weight != NULL)
 		nn_trainer_rows(d, b, p->first_row, p->rows, 1, b->weight, m->weight);
+	if (nn_tail_gradient(&t->tail, e, p, loss, m, 1.0 / b->rows,
+						 b->weight != NULL))
+		return;
 	nn_exec_forward(e, p);
 	if (p->rows > 0)
 	{
@@ -178,6 +181,7 @@ update_slice(nn_trainer *t, member *m)
 		.clip_value = o->clipvalue,
 		.t = t->step + 1,
 	};
+	int count = 0;
 	double scale =
 		o->global_clipnorm > 0 ? clip_scale(t, -1, o->global_clipnorm) : 1;
 	size_t from;
@@ -197,8 +201,9 @@ update_slice(nn_trainer *t, member *m)
 		args.param = t->params + from;
 		for (int j = 0; j < 3; j++)
 			args.slot[j] = t->slot[j] == NULL ? NULL : t->slot[j] + from;
-		d->ops->optimizer(d, &args);
+		m->updates[count++] = args;
 	}
+	d->ops->optimizers(d, count, m->updates);
 }
 
 /*

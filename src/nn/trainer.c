@@ -123,7 +123,9 @@ plan_updates(nn_trainer *t, nn_arena *arena, nn_error *err)
 		m->from = i * slice < g->nparams ? i * slice : g->nparams;
 		m->to = m->from + slice < g->nparams ? m->from + slice : g->nparams;
 		m->norm = nn_alloc_array(arena, t->nsegments, sizeof(double), err);
-		if (m->norm == NULL)
+		m->updates =
+			nn_alloc_array(arena, t->nsegments, sizeof(nn_optimizer_args), err);
+		if (m->norm == NULL || m->updates == NULL)
 			return false;
 	}
 	return true;
@@ -233,6 +235,9 @@ create(nn_trainer *t, nn_arena *arena, const nn_device_ops *device,
 		if (m->exec == NULL || !nn_trainer_goes_on(t, err))
 			return false;
 	}
+	t->tail.first = -1;
+	if (t->size == 1)
+		nn_tail_find(&t->tail, t->members[0].exec);
 	t->team = nn_team_create(arena, t->size, err);
 	return t->team != NULL;
 }

@@ -24,9 +24,10 @@ typedef struct member
 	double *sums; /* see below */
 	nn_real *y;	  /* targets of its share of the batch */
 	nn_real *weight;
-	double *norm;	 /* host memory: squares of its slice, by segment */
-	size_t from, to; /* slice of the parameters that it updates */
-	double loss;	 /* host memory: sum of its losses */
+	double *norm; /* host memory: squares of its slice, by segment */
+	nn_optimizer_args *updates; /* host memory, by segment */
+	size_t from, to;			/* slice of the parameters that it updates */
+	double loss;				/* host memory: sum of its losses */
 	bool failed;
 	nn_error error;
 } member;
@@ -40,6 +41,13 @@ enum
 	SUMS
 };
 
+/* The last layers, where a kernel takes them as a whole (tail.c). */
+typedef struct tail
+{
+	int first; /* layer of the graph; negative: none */
+	nn_mlp_args args;
+} tail;
+
 struct nn_trainer
 {
 	const nn_graph *graph;
@@ -51,6 +59,7 @@ struct nn_trainer
 	segment *segments;
 	nn_real *params;
 	nn_real *slot[3];
+	tail tail;
 	bool norms; /* whether norms of gradients are needed */
 	int64_t step;
 	int64_t rows; /* since the loss was last asked for */
@@ -67,6 +76,13 @@ nn_trainer_share(int rows, int members)
 {
 	return rows / members + (rows % members != 0);
 }
+
+/* Find the tail of a network that has memory; and take its gradient together
+ * with that of what comes before it, if there is one. */
+extern void nn_tail_find(tail *t, const nn_exec *e);
+extern bool nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p,
+							 const nn_loss *loss, const member *m, double scale,
+							 bool weighted);
 
 /* False, with NN_INTERRUPTED, when results may be undone. */
 extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);

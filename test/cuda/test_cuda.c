@@ -435,14 +435,17 @@ check_broken(void)
 		  "and says so of the device: %s", info.reason);
 }
 
-#define ROWS  150
-#define BATCH 64
-#define STEPS 60
+#define ROWS	   150
+#define BATCH	   64
+#define STEPS	   60
+#define REAL_STEPS 200 /* of a device that is fast */
 #define NETWORK                                                                \
 	"n: input(number) input(category) c: one_hot input(category) "             \
 	"e: embedding(3) input(number) p: piecewise_linear(2) "                    \
 	"concatenate(n, c, e, p) scale dense(24, relu) batch_normalization "       \
 	"dropout(0.2) dense(16, gelu) layer_normalization dense(3)"
+
+#define PERCEPTRON "dense(24, relu) dense(16, gelu) dense(3)"
 
 #define MAX_TARGETS 200
 
@@ -557,18 +560,18 @@ furthest(size_t n, const nn_real *a, const nn_real *b)
 
 /* The same training here and there: the losses on the way, and the end. */
 static void
-check_training(const char *loss, const char *optimizer)
+check_training(const char *network, const char *loss, const char *optimizer)
 {
 	learner here, there;
 	double worst = 0, first = 0, last = 0;
-	bool ok = start(&here, &nn_cpu_plain, NETWORK, loss, optimizer) &&
-			  start(&there, &cuda, NETWORK, loss, optimizer);
+	bool ok = start(&here, &nn_cpu_plain, network, loss, optimizer) &&
+			  start(&there, &cuda, network, loss, optimizer);
 
 	check(ok, "%s, %s: start%s%s", loss, optimizer, ok ? "" : ": ",
 		  ok ? "" : err.message);
 	if (!ok)
 		return;
-	for (int step = 0; step < STEPS; step += 10)
+	for (int step = 0; step < (emulated ? STEPS : REAL_STEPS); step += 10)
 	{
 		double a = learn(&here, step, 10), b = learn(&there, step, 10);
 
@@ -729,6 +732,35 @@ check_graphs(void)
 	}
 }
 
+/* A network of dense layers takes few kernels a step, however many it has. */
+static void
+check_perceptron(void)
+{
+	learner l;
+	int before;
+
+	if (!start(&l, &cuda,
+			   "dense(24, relu) dense(16) gelu dense(8) tanh dense(3)",
+			   "categorical_crossentropy", "adam(weight_decay = 0.01)"))
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	emulated->no_graphs = true;
+	learn(&l, 0, 2);
+	l.batch.rows = BATCH;
+	for (int i = 0; i < BATCH; i++)
+		l.index[i] = (uint32_t) i;
+	before = emulated->launches;
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	/* rows, targets, weights; tiles, their losses and gradients; four
+	 * penalties of two kernels; the update */
+	check(emulated->launches - before == 3 + 3 + 8 + 1, "a step is %d kernels",
+		  emulated->launches - before);
+	emulated->no_graphs = false;
+	check(finish(&l), "the end of training");
+}
+
 static void
 make_data(void)
 {
@@ -799,15 +831,17 @@ main(void)
 	}
 	cuda.close(&d);
 	make_data();
-	check_training("categorical_crossentropy", "adam");
-	check_training("categorical_crossentropy",
+	check_training(NETWORK, "categorical_crossentropy", "adam");
+	check_training(NETWORK, "categorical_crossentropy",
 				   "sgd(momentum = 0.9, global_clipnorm = 1)");
+	check_training(PERCEPTRON, "categorical_crossentropy", "adam");
 	check_layers();
 	check_host_rows();
 	if (emulated != NULL)
 	{
 		check_waits();
 		check_graphs();
+		check_perceptron();
 		check_broken();
 	}
 	return check_failed;
