@@ -11,9 +11,13 @@
 
 #include "gpu.h"
 
-#define LAUNCHES	 64
-#define COPIED		 ((size_t) 4 << 20)
-#define PRODUCT_SIDE 512
+#define LAUNCHES 64
+#define COPIED	 ((size_t) 4 << 20)
+
+/* A product for all processors, but too small to open cuBLASLt for. */
+#define PRODUCT_ROWS 8192
+#define PRODUCT_SIDE 64
+#define MEMORY		 (3 * sizeof(float) * PRODUCT_ROWS * PRODUCT_SIDE)
 
 static nn_device_costs known = {false, 0.4, 10e-6, 1.0 / 6e9, 1.0 / 2e12};
 
@@ -67,17 +71,17 @@ measure_byte(gpu_state *s, void *device, void *host)
 static double
 measure_product(nn_device *d, float *memory)
 {
-	const int side = PRODUCT_SIDE;
-	float *b = memory + side * side, *c = b + side * side;
+	const int m = PRODUCT_ROWS, side = PRODUCT_SIDE;
+	float *b = memory + m * side, *c = b + m * side;
 	double from = 0, seconds = 0;
 
 	for (int round = 0; round < 2; round++)
 	{
 		from = now();
-		gpu_gemm(d, false, false, side, side, side, memory, b, 0, c);
+		gpu_gemm(d, false, false, m, side, side, memory, b, 0, c);
 		seconds = until_done(gpu_of(d), from);
 	}
-	return seconds / ((double) side * side * side);
+	return seconds / ((double) m * side * side);
 }
 
 void
@@ -95,7 +99,7 @@ gpu_costs_measure(nn_device *d)
 
 	if (known.measured)
 		return;
-	if (cudaMalloc(&device, COPIED) == cudaSuccess &&
+	if (cudaMalloc(&device, MEMORY) == cudaSuccess &&
 		cudaMallocHost(&host, COPIED) == cudaSuccess)
 	{
 		memset(host, 0, COPIED);

@@ -4,8 +4,8 @@
  *
  * Rows that fit there are copied once, and batches are gathered by the device.
  * Others, and those of a file, stay with the host, which hands over those of
- * each batch (nn_batch.host).  The device is opened for all of a training's
- * rows together; they are given back when the training ends (training.c).
+ * each batch (nn_batch.host).  The device is opened when it is chosen
+ * (training_device.c), and all is given back when the training ends.
  */
 #include "gpu.h"
 #include "training.h"
@@ -47,17 +47,8 @@ neural_device_rows(NeuralTraining *t, const NeuralDataset *d, const nn_real **x,
 	Size rows = d->rows;
 	nn_error err;
 
-	if (!t->device->own_memory || !t->rows_on_device || d->file != NULL)
+	if (t->rows_device.ops == NULL || !t->rows_on_device || d->file != NULL)
 		return false;
-	if (t->rows_device.ops == NULL)
-	{
-		t->rows_device.ops = t->device;
-		if (!t->device->open(&t->rows_device, 0, &err))
-		{
-			t->rows_device.ops = NULL;
-			neural_ereport(&err);
-		}
-	}
 	if (place(t, d->x, rows * d->width, x) &&
 		place(t, d->y, rows * d->target_width, y) &&
 		place(t, d->weight, rows, weight))

@@ -122,6 +122,7 @@ gpu_seconds(const NeuralTraining *t, const nn_device_ops *cuda)
 static void
 use_cpu(NeuralTraining *t)
 {
+	neural_device_rows_release(t);
 	if (t->gpu_used)
 		neural_gpu_leave();
 	t->gpu_used = false;
@@ -193,6 +194,24 @@ give_up(NeuralTraining *t)
 					  errdetail_internal("%s.", message)));
 }
 
+/* For its rows, and to see how much memory is free. */
+static bool
+open_device(NeuralTraining *t)
+{
+	nn_error err;
+
+	t->rows_device.ops = t->device;
+	if (t->device->open(&t->rows_device, 0, &err))
+		return true;
+	t->rows_device.ops = NULL;
+	if (t->device_wish == NEURAL_DEVICE_CUDA)
+		neural_ereport(&err);
+	use_cpu(t);
+	ereport(WARNING, (errmsg("training on the CPU, as the GPU cannot be used"),
+					  errdetail_internal("%s.", neural_gpu_reason(&err))));
+	return false;
+}
+
 /* Make the network fit, and say whether the rows do, too. */
 static void
 plan_memory(NeuralTraining *t)
@@ -200,6 +219,8 @@ plan_memory(NeuralTraining *t)
 	int planned = t->plan.batch_rows;
 	Size need, left;
 
+	if (!open_device(t))
+		return;
 	t->conf.threads = 1; /* drives a device that computes by itself */
 	do
 	{

@@ -5,17 +5,10 @@
  * The environment variable NEURAL_CUDA names the library to test, as for
  * test_cuda.c.
  */
-#include <dlfcn.h>
-
-#include "../../cuda/emulated.h"
-#include "check.h"
+#include "library.h"
 #include "models.h"
 
 #define MOST_NUMBERS (4 * EXAMPLE_ROWS)
-
-static nn_device_ops cuda;
-static emulated_device *emulated; /* NULL: the device is real */
-static nn_error err;
 
 static double
 furthest(int n, const double *a, const double *b)
@@ -153,20 +146,10 @@ run_out_of_memory(void)
 int
 main(void)
 {
-	const char *path = getenv("NEURAL_CUDA");
 	nn_device_costs costs;
 
-	if (path == NULL)
-	{
-		printf("skipped: NEURAL_CUDA does not name a library\n");
-		return 0;
-	}
-	if (!nn_provider_load(path, &cuda, &err))
-	{
-		check(false, "%s: %s", err.message, err.detail);
-		return 1;
-	}
-	emulated = dlsym(dlopen(path, RTLD_NOW | RTLD_LOCAL), EMULATED_DEVICE_NAME);
+	if (!open_library())
+		return check_failed;
 	cuda.costs(&costs);
 	check(!costs.measured && costs.launch > 0 && costs.byte > 0,
 		  "costs are assumed");
