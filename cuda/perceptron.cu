@@ -29,6 +29,9 @@ typedef struct layer
 	nn_function f;
 	float a;
 	const float *w, *b;
+	float scale; /* of what dropout keeps; 0: there is none */
+	uint64_t limit;
+	nn_key key;
 } layer;
 
 typedef struct perceptron
@@ -77,15 +80,31 @@ slope_of(nn_function f, float a, float x, float y)
 	return nn_function_slope(f, a, x, y);
 }
 
-/* The slope of a layer's function, by what was kept of it. */
-static __device__ __forceinline__ float
-slope_at(const layer &l, int rows, const float *kept, int at)
+/* Whether dropout makes a layer's number of the batch zero. */
+static __device__ __noinline__ bool
+is_dropped(nn_key key, uint64_t limit, uint64_t number)
 {
-	float y = kept[(size_t) l.out * rows + at];
+	return (nn_random_bits(key, number) >> 11) < limit;
+}
 
+/* The slope of a layer's function and dropout, by what was kept of them, of a
+ * number of a tile that begins at row first. */
+static __device__ __forceinline__ float
+slope_at(const layer &l, int rows, int first, const float *kept, int at)
+{
+	float y = kept[(size_t) l.out * rows + at], by = 1;
+
+	if (l.scale != 0)
+	{
+		if (is_dropped(l.key, l.limit, (uint64_t) first * l.n + at))
+			return 0;
+		by = l.scale;
+		y /= by;
+	}
 	if (l.f == NN_LINEAR)
-		return 1;
-	return slope_of(l.f, l.a, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at], y);
+		return by;
+	return by *
+		   slope_of(l.f, l.a, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at], y);
 }
 
 static __device__ void
@@ -98,7 +117,7 @@ load_rows(const perceptron &p, int first, float *kept)
 }
 
 static __device__ void
-go_forward(const layer &l, int rows, float *kept)
+go_forward(const layer &l, int rows, int first, float *kept)
 {
 	const float *x = kept + (size_t) l.in * rows;
 
@@ -128,8 +147,13 @@ go_forward(const layer &l, int rows, float *kept)
 
 				if (l.z >= 0)
 					kept[(size_t) l.z * rows + to] = z;
-				kept[(size_t) l.out * rows + to] =
-					l.f == NN_LINEAR ? z : value_of(l.f, l.a, z);
+				if (l.f != NN_LINEAR)
+					z = value_of(l.f, l.a, z);
+				if (l.scale != 0)
+					z = is_dropped(l.key, l.limit, (uint64_t) first * l.n + to)
+							? 0
+							: l.scale * z;
+				kept[(size_t) l.out * rows + to] = z;
 			}
 		}
 	}
@@ -160,7 +184,7 @@ judge_numbers(const perceptron &p, int first, float *kept)
 		sum += weight * nn_loss_formula(a.kind, p0, p1, pred[i],
 										a.y[(size_t) first * l.n + i], &slope);
 		pred[i] = slope * (float) (weight * a.scale / l.n) *
-				  slope_at(l, p.rows, kept, i);
+				  slope_at(l, p.rows, first, kept, i);
 	}
 	return sum / l.n;
 }
@@ -188,8 +212,8 @@ judge_classes(const perceptron &p, int first, float *kept)
 		if (lane == 0)
 			sum += of.value;
 		for (int j = lane; j < l.n; j += WARP)
-			pred[j] =
-				of.slope(pred[j], j) * slope_at(l, p.rows, kept, r * l.n + j);
+			pred[j] = of.slope(pred[j], j) *
+					  slope_at(l, p.rows, first, kept, r * l.n + j);
 	}
 	return sum;
 }
@@ -267,7 +291,7 @@ go_back(const perceptron &p, int number, int first, float *kept)
 				if (number > 0)
 					kept[(size_t) l.in * p.rows + to] =
 						sum[i][j] *
-						slope_at(p.layers[number - 1], p.rows, kept, to);
+						slope_at(p.layers[number - 1], p.rows, first, kept, to);
 				else if (first + at.i + i < p.m)
 				{
 					float *dx = p.dx + (size_t) first * l.k + to;
@@ -296,7 +320,7 @@ __launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
 		for (int i = 0; i < p.nlayers; i++)
 		{
 			__syncthreads();
-			go_forward(p.layers[i], p.rows, kept);
+			go_forward(p.layers[i], p.rows, first, kept);
 		}
 		__syncthreads();
 		loss += classes ? judge_classes(p, first, kept)
@@ -340,10 +364,23 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		const nn_mlp_layer *from = &a->layer[i];
 		layer *l = &p->layers[i];
 
-		*l = layer{
-			from->inputs, from->outputs,   0,		numbers, -1, params, 0,
-			from->f,	  (float) from->a, from->w, from->b};
+		*l = layer{};
+		l->k = from->inputs;
+		l->n = from->outputs;
+		l->out = numbers;
+		l->z = -1;
+		l->dw = params;
+		l->f = from->f;
+		l->a = (float) from->a;
+		l->w = from->w;
+		l->b = from->b;
 		l->in = i > 0 ? p->layers[i - 1].out : 0;
+		if (from->dropout > 0)
+		{
+			l->scale = (float) (1 / (1 - from->dropout));
+			l->limit = (uint64_t) ceil(from->dropout * 0x1p53);
+			l->key = from->key;
+		}
 		numbers += l->n;
 		if (nn_function_needs_input(l->f))
 		{

@@ -186,6 +186,26 @@ DETAIL training with batches of 500 rows needs 1.0 MB of device memory, but 18.6
 is "which is told, too" t "SELECT training->>'device' LIKE 'cpu%' FROM cpu_after_all"
 device
 
+is "memory that a failed training was to have is there for the next one" "ERROR:  canceling statement due to statement timeout
+cuda" "\\set ON_ERROR_STOP off
+	SET neural.gpu_memory_limit = '900kB'; SET statement_timeout = '1s';
+	SELECT neural.train('failed', 'house', target => 'price', layers => 'dense(100)', device => 'cuda', batch_size => 512,
+		epochs => 100000);
+	RESET statement_timeout;
+	SELECT device FROM neural.train('next', 'house', target => 'price', layers => 'dense(100)', device => 'cuda',
+		batch_size => 512, epochs => 1)"
+is "of which there is not enough for two" t "DO \$\$ BEGIN SET neural.gpu_memory_limit = '600kB';
+	PERFORM neural.train('two', 'house', target => 'price', layers => 'dense(100)', device => 'cuda', batch_size => 512);
+	RAISE 'there was enough'; EXCEPTION WHEN out_of_memory THEN END \$\$; SELECT true"
+device "fails_after 300"
+says "a device that breaks in a training is an error, and the CPU is there afterwards" \
+	"ERROR could not compute on the CUDA device
+DETAIL CUDA says: an illegal memory access was encountered.
+WARNING training on the CPU, as the GPU cannot be used
+DETAIL this process can no longer use the CUDA device: It could not compute. CUDA says: an illegal memory access was encountered." \
+	"SELECT neural.train('broken', $own, device => 'cuda'); SELECT neural.train('broken', $own)"
+device
+
 # --- training: precision ---
 
 device "blas 1"
@@ -332,6 +352,10 @@ until [ -f "$work/first.again" ]; do sleep 0.1; done
 is "a slot that is wanted is given back after a transaction" 3000 "$cuda; SELECT count(p) FROM ($all_rows OFFSET 0) x"
 exec 8>&-
 wait
+is "a training gives its slot back when it ends" "cuda,3000" "\\pset fieldsep ','
+	SELECT device, rows FROM neural.train('slot', $own, device => 'cuda');
+	\\! PGOPTIONS='$PGOPTIONS' psql -X -q -d $database -c \"$cuda\" -c \"CREATE TABLE meanwhile AS $all_rows\" 2>&1"
+is "so that another session has it" 3000 "SELECT count(p) FROM meanwhile"
 query "LOAD 'neural'; ALTER SYSTEM RESET neural.gpu_slots"
 query "SELECT pg_reload_conf()" >/dev/null
 

@@ -117,7 +117,7 @@ typedef struct nn_optimizer_args
 
 /*
  * Dense layers in a row, each of at most NN_MLP_WIDTH inputs and outputs, with
- * the loss after the last: see the kernels dense and dense_slope.
+ * the loss after the last: see the kernels dense, dropout and dense_slope.
  */
 #define NN_MLP_LAYERS 8
 #define NN_MLP_WIDTH  128
@@ -129,6 +129,8 @@ typedef struct nn_mlp_layer
 	double a;
 	const nn_real *w, *b; /* b, db may be NULL */
 	nn_real *dw, *db;
+	double dropout; /* rate of that of its output; 0: none */
+	nn_key key;		/* of the dropout, whose first number is 0 */
 } nn_mlp_layer;
 
 typedef struct nn_mlp_args

@@ -128,8 +128,11 @@ typedef struct nn_layer_ops
  */
 extern const nn_layer_ops nn_layer_input;
 
-/* param[0] is the kernel, param[1] the bias, if it has one. */
+/* Layers that a kernel may take together (tail.c): of dense, param[0] is the
+ * kernel and param[1] the bias, if it has one; of dropout, argument is the
+ * rate. */
 extern const nn_layer_ops nn_layer_dense;
+extern const nn_layer_ops nn_layer_dropout;
 
 /* The list of all layers, NULL-terminated (layers.c). */
 extern const nn_layer_ops *const nn_layers[];

@@ -3,7 +3,7 @@
  *	  The end of a network as one kernel, where a device has it.
  *
  * Most networks end in small dense layers, each of which reads the one before
- * it and is read by no other.  As many of them as the kernel takes, counted
+ * it and is read by no other, with dropout between some.  As many of them as the kernel takes, counted
  * from the loss, are its work; a network of nothing else is wholly.
  */
 #include "trainer.h"
@@ -34,43 +34,64 @@ describe(const nn_layer *l, nn_mlp_layer *to)
 	};
 }
 
-/* The layer whose output a layer reads: functions write their input's. */
+/*
+ * The layer before one, when the kernel takes both: nothing is between but a
+ * function, and dropout, whose number is given, too.  Else -1.
+ */
 static int
-source_of(const nn_exec *e, const nn_layer *l)
+layer_before(const nn_exec *e, const nn_layer *l, int *dropout)
 {
 	int i = l->in_number[0];
 
-	while (i >= 0 && e->layers[i].fused)
+	*dropout = -1;
+	if (i < 0 || l->in_beta[0] != 0)
+		return -1;
+	if (e->layers[i].ops == &nn_layer_dropout)
+	{
+		if (e->layers[i].readers != 1 || e->layers[i].in_beta[0] != 0)
+			return -1;
+		*dropout = i;
+		i = e->layers[i].in_number[0];
+	}
+	if (i < 0 || e->layers[i].readers != 1)
+		return -1;
+	while (i > 0 && e->layers[i].fused)
 		i--;
-	return i;
+	return is_small_dense(&e->layers[i]) ? i : -1;
 }
 
 void
 nn_tail_find(tail *t, const nn_exec *e)
 {
-	int last = e->graph->nlayers - 1, count = 0, i;
-	const nn_layer *first = NULL;
+	int number[NN_MLP_LAYERS], dropout[NN_MLP_LAYERS], count = 0;
+	int i = e->graph->nlayers - 1, between = -1;
+	const nn_layer *first;
 
 	t->first = -1;
-	while (last >= 0 && e->layers[last].fused)
-		last--;
 	if (e->device->ops->mlp == NULL)
 		return;
-	for (i = last; i >= 0 && count < NN_MLP_LAYERS; i = source_of(e, first))
+	while (i > 0 && e->layers[i].fused)
+		i--;
+	if (!is_small_dense(&e->layers[i]))
+		return;
+	/* from the loss backwards */
+	for (; i >= 0 && count < NN_MLP_LAYERS; count++)
 	{
-		if (!is_small_dense(&e->layers[i]) ||
-			(count > 0 && (first->in_beta[0] != 0 ||
-						   e->layers[first->in_number[0]].readers != 1)))
-			break;
-		first = &e->layers[i];
-		t->first = i;
-		count++;
+		number[count] = i;
+		dropout[count] = between;
+		i = layer_before(e, &e->layers[i], &between);
 	}
 	t->args.nlayers = count;
-	for (i = last; count > 0; i = source_of(e, &e->layers[i]))
-		describe(&e->layers[i], &t->args.layer[--count]);
-	if (t->first < 0)
-		return;
+	for (i = 0; i < count; i++)
+	{
+		nn_mlp_layer *to = &t->args.layer[count - 1 - i];
+
+		describe(&e->layers[number[i]], to);
+		t->dropout[count - 1 - i] = dropout[i];
+		if (dropout[i] >= 0)
+			to->dropout = e->layers[dropout[i]].argument;
+	}
+	t->first = number[count - 1];
 	first = &e->layers[t->first];
 	t->args.x = first->in[0]->data;
 	t->args.dx = first->in[0]->grad;
@@ -95,6 +116,10 @@ nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p, const nn_loss *loss,
 		.sum = m->sums + SUM_LOSS,
 		.scale = scale,
 	};
+	for (int i = 0; i < t->args.nlayers; i++)
+		if (t->dropout[i] >= 0)
+			t->args.layer[i].key = nn_random_key(
+				p->seed, NN_STREAM_MASK + (uint32_t) t->dropout[i], p->step);
 	nn_exec_forward_to(e, p, t->first);
 	if (!d->ops->mlp(d, &t->args))
 	{

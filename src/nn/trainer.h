@@ -46,6 +46,7 @@ typedef struct tail
 {
 	int first; /* layer of the graph; negative: none */
 	nn_mlp_args args;
+	int dropout[NN_MLP_LAYERS]; /* number of that of a layer, if it has one */
 } tail;
 
 struct nn_trainer

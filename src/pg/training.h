@@ -242,6 +242,7 @@ extern int neural_dataset_sample(const NeuralTraining *t,
  */
 extern void neural_device_check(NeuralTraining *t);
 extern void neural_device_choose(NeuralTraining *t);
+/* That of products, where it is not that of all numbers; else NULL. */
 extern const char *neural_training_precision(const NeuralTraining *t);
 extern bool neural_device_next(NeuralTraining *t, const nn_error *err);
 extern void neural_device_release(NeuralTraining *t);

@@ -50,7 +50,9 @@ check_precision(NeuralTraining *t)
 const char *
 neural_training_precision(const NeuralTraining *t)
 {
-	return precisions[t->device->own_memory ? t->conf.precision : NN_FP32];
+	if (!t->device->own_memory || t->conf.precision == NN_FP32)
+		return NULL;
+	return precisions[t->conf.precision];
 }
 
 void

@@ -208,7 +208,8 @@ write_settings(const NeuralTraining *t, StringInfo s)
 											  : "auto");
 	neural_append_integer(s, "seed", t->options->seed);
 	neural_append_text(s, "device", t->device->name);
-	neural_append_text(s, "precision", neural_training_precision(t));
+	if (neural_training_precision(t) != NULL)
+		neural_append_text(s, "precision", neural_training_precision(t));
 	neural_append_number(s, "threads", t->threads);
 	neural_append_number(s, "rows", (double) t->rows);
 	neural_append_number(s, "validation_rows", (double) t->validation_rows);

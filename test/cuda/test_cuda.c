@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "library.h"
 #include "kernel_cases.h"
+#include "library.h"
 
 /* the second: tiles and warps that are not full, or just so, and many rows */
 static const struct

@@ -6,8 +6,8 @@
  * The environment variable NEURAL_CUDA names the library to test, as for
  * test_cuda.c.
  */
-#include "library.h"
 #include "examples.h"
+#include "library.h"
 #include "train.h"
 
 static nn_arena *arena;
@@ -22,7 +22,8 @@ static nn_arena *arena;
 	"concatenate(n, c, e, p) scale dense(24, relu) batch_normalization "       \
 	"dropout(0.2) dense(16, gelu) layer_normalization dense(3)"
 
-#define PERCEPTRON "dense(24, relu) dense(16, gelu) dense(3)"
+#define PERCEPTRON                                                             \
+	"dense(24, relu) dropout(0.2) dense(16) gelu dropout(0.1) dense(3)"
 
 #define MAX_TARGETS 200
 
@@ -317,7 +318,8 @@ check_perceptron(void)
 	int before;
 
 	if (!start(&l, &cuda,
-			   "dense(24, relu) dense(16) gelu dense(8) tanh dense(3)",
+			   "dense(24, relu) dense(16) gelu dropout(0.3) dense(8) tanh "
+			   "dense(3)",
 			   "categorical_crossentropy", "adam(weight_decay = 0.01)"))
 	{
 		check(false, "start: %s", err.message);

@@ -471,7 +471,7 @@ plain_mlp(nn_device *d, const nn_mlp_args *a)
 {
 	const nn_device_ops *ops = d->ops;
 	int m = a->loss.m;
-	float *in[NN_MLP_LAYERS + 1], *z[NN_MLP_LAYERS], *dy;
+	float *in[NN_MLP_LAYERS + 1], *z[NN_MLP_LAYERS], *y[NN_MLP_LAYERS], *dy;
 	nn_loss_args loss = a->loss;
 
 	in[0] = (float *) a->x;
@@ -482,10 +482,13 @@ plain_mlp(nn_device *d, const nn_mlp_args *a)
 
 		in[i + 1] = malloc(bytes);
 		z[i] = malloc(bytes);
-		if (in[i + 1] == NULL || z[i] == NULL)
+		y[i] = malloc(bytes);
+		if (in[i + 1] == NULL || z[i] == NULL || y[i] == NULL)
 			exit(2);
 		ops->dense(d, m, l->outputs, l->inputs, in[i], l->w, l->b, l->f, l->a,
-				   z[i], in[i + 1]);
+				   z[i], y[i]);
+		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, y[i], 0,
+					 in[i + 1]);
 	}
 	dy = malloc((size_t) m * loss.n * sizeof(float));
 	loss.pred = in[a->nlayers];
@@ -497,7 +500,9 @@ plain_mlp(nn_device *d, const nn_mlp_args *a)
 		float *dx =
 			i > 0 ? malloc((size_t) m * l->inputs * sizeof(float)) : a->dx;
 
-		ops->dense_slope(d, m, l->outputs, l->f, l->a, z[i], in[i + 1], dy, dy,
+		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, dy, 0,
+					 dy);
+		ops->dense_slope(d, m, l->outputs, l->f, l->a, z[i], y[i], dy, dy,
 						 l->db);
 		ops->gemm(d, true, false, l->inputs, l->outputs, m, in[i], dy, 0,
 				  l->dw);
@@ -508,6 +513,7 @@ plain_mlp(nn_device *d, const nn_mlp_args *a)
 		dy = i > 0 ? dx : NULL;
 		free(in[i + 1]);
 		free(z[i]);
+		free(y[i]);
 	}
 }
 
@@ -527,6 +533,11 @@ run_one_mlp(context *t, nn_mlp_args *a, const int *width,
 		l->outputs = width[i + 1];
 		l->f = function[i];
 		l->a = 0.3;
+		if (i < a->nlayers - 1 && i % 3 != 2)
+		{
+			l->dropout = 0.3;
+			l->key = nn_random_key(7, NN_STREAM_MASK + (uint32_t) i, 4);
+		}
 		l->w = at(t, w);
 		l->b = i % 3 != 1 ? in(t, width[i + 1]) : NULL;
 		l->dw = fresh(t, (size_t) width[i] * width[i + 1]);
