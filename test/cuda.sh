@@ -123,12 +123,14 @@ device()
 	printf '%s\n' "memory $((1 << 30))" "failure 0" "fails_after 0" "$@" >"$work/cuda.so.conf"
 }
 
-# Messages of a statement, with times left out.
+# Messages of a statement, without times, and whoever noticed that the device
+# is broken.
 messages()
 {
 	PGOPTIONS="$PGOPTIONS -c client_min_messages=notice" query "\\set ON_ERROR_STOP off
 		$1" | sed -n 's/^\(psql:[^ ]* \)*\(NOTICE\|WARNING\|ERROR\|DETAIL\):  /\2 /p' |
-		grep -v 'stays the active one' | sed 's/about [0-9.e-]* s/N s/g'
+		grep -v 'stays the active one' | sed 's/about [0-9.e-]* s/N s/g
+			s/could not wait for a copy on/could not compute on/; s/could not wait for a copy\./could not compute./'
 }
 
 # says NAME EXPECTED SQL
@@ -258,6 +260,11 @@ Device Choice: the query is worked at by several processes
 Rows Predicted: 2999" \
 	"$auto; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 	SET parallel_leader_participation = on; SET max_parallel_workers = 0" "SELECT sum(neural.predict('big', h)) FROM house h"
+is "and may all use the GPU" "t,t" "\\pset fieldsep ','
+	SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+	SELECT sum(neural.predict('big', h)) AS here FROM house h \\gset
+	$cuda; SELECT sum(neural.predict('big', h)) AS there FROM house h \\gset
+	SELECT abs(:here - :there) < 1e-5 * abs(:here), :here <> :there"
 is "before the query runs nothing is chosen" "Device: CPU or CUDA
 Device Choice: made when the query runs" "\\o | sed -n 's/^ *\\(Device.*\\)/\\1/p'
 	$auto; EXPLAIN (COSTS OFF) $all_rows"

@@ -276,7 +276,8 @@ neural_device_choose(NeuralTraining *t)
 		if (!t->gpu_used)
 			return;
 	}
-	ereport(t->elevel,
+	/* the CPU is no news to who has not asked */
+	ereport(t->gpu_used || t->options->device != NULL ? t->elevel : DEBUG1,
 			(errmsg("training on the %s: about %.3g s on the CPU, about %.3g "
 					"s on the GPU",
 					t->gpu_used ? "GPU" : "CPU", here, there)));
