@@ -28,12 +28,16 @@ static const char *const libraries[] = {""};
 #define dlclose(library)	 emulation::close_blas()
 #endif
 
-#define OLDEST		120000 /* version of the library */
-#define MIN_PRODUCT (1 << 26)
-#define ROOM		((size_t) 32 << 20)
+#define OLDEST 120000 /* version of the library */
+/* Least work worth it: of numbers that tensor cores do not take, and others. */
+#define MIN_PRODUCT		  (1 << 26)
+#define MIN_ROUND_PRODUCT (1 << 22)
+#define ROOM			  ((size_t) 32 << 20)
 
 /* cublas_api.h, cublasLt.h, library_types.h */
 #define COMPUTE_32F			68
+#define COMPUTE_32F_BF16	75
+#define COMPUTE_32F_TF32	77
 #define REAL_32F			0
 #define DESC_TRANSA			3
 #define DESC_TRANSB			4
@@ -53,6 +57,7 @@ typedef struct choice
 typedef struct plan
 {
 	struct plan *next;
+	nn_precision precision;
 	bool ta, tb;
 	int m, n, k;
 	bool usable;
@@ -230,9 +235,12 @@ static bool
 make_plan(struct gpu_blas *s, plan *p)
 {
 	const int transa = p->tb, transb = p->ta; /* CUBLAS_OP_N 0, CUBLAS_OP_T 1 */
+	const int compute = p->precision == NN_BF16	  ? COMPUTE_32F_BF16
+						: p->precision == NN_TF32 ? COMPUTE_32F_TF32
+												  : COMPUTE_32F;
 	int count = 0;
 
-	return s->desc_create(&p->desc, COMPUTE_32F, REAL_32F) == 0 &&
+	return s->desc_create(&p->desc, compute, REAL_32F) == 0 &&
 		   s->desc_set(p->desc, DESC_TRANSA, &transa, sizeof(transa)) == 0 &&
 		   s->desc_set(p->desc, DESC_TRANSB, &transb, sizeof(transb)) == 0 &&
 		   describe(s, &p->a, p->ta ? p->k : p->m, p->ta ? p->m : p->k) &&
@@ -244,18 +252,20 @@ make_plan(struct gpu_blas *s, plan *p)
 }
 
 static const plan *
-find_plan(struct gpu_blas *s, bool ta, bool tb, int m, int n, int k)
+find_plan(struct gpu_blas *s, nn_precision precision, bool ta, bool tb, int m,
+		  int n, int k)
 {
 	plan *p = s->plans;
 
-	while (p != NULL &&
-		   (p->ta != ta || p->tb != tb || p->m != m || p->n != n || p->k != k))
+	while (p != NULL && (p->precision != precision || p->ta != ta ||
+						 p->tb != tb || p->m != m || p->n != n || p->k != k))
 		p = p->next;
 	if (p != NULL)
 		return p;
 	p = (plan *) calloc(1, sizeof(plan));
 	if (p == NULL)
 		return NULL;
+	p->precision = precision;
 	p->ta = ta;
 	p->tb = tb;
 	p->m = m;
@@ -276,12 +286,15 @@ gpu_blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
 	const plan *p;
 	const float one = 1;
 
-	if (s->failure != cudaSuccess || (double) m * n * k < MIN_PRODUCT)
+	if (s->failure != cudaSuccess ||
+		(double) m * n * k <
+			(d->precision == NN_FP32 ? MIN_PRODUCT : MIN_ROUND_PRODUCT))
 		return false;
 	blas = find_blas(s);
-	p = blas != NULL ? find_plan(blas, ta, tb, m, n, k) : NULL;
+	p = blas != NULL ? find_plan(blas, d->precision, ta, tb, m, n, k) : NULL;
 	if (p == NULL || !p->usable)
 		return false;
+	gpu_flush(s);
 	return blas->multiply(blas->handle, p->desc, &one, b, p->b, a, p->a, &beta,
 						  c, p->c, c, p->c, p->how.algorithm, blas->room, ROOM,
 						  s->stream) == 0;

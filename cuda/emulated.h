@@ -4,12 +4,20 @@
  *
  * An emulated provider exports one of these beside the provider's own symbol;
  * a provider for real devices does not.  C and C++ read this header.
+ *
+ * Where the test cannot reach the process, a file beside the library, with the
+ * library's name and ".conf" added, has lines of a setting's name and its
+ * value: memory, blas, failure and fails_after.  It is read whenever a device
+ * is opened.
  */
 #ifndef CUDA_EMULATED_H
 #define CUDA_EMULATED_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "../src/nn/device.h"
 
 #define EMULATED_MAX_BARRIERS 64
 
@@ -26,12 +34,18 @@ typedef struct emulated_device
 	size_t memory;	  /* bytes that there are */
 	size_t allocated; /* bytes in use now */
 	int syncs;		  /* times the host has waited for all that was under way */
-	bool blas;		  /* whether there is a cuBLASLt */
-	int blas_products; /* that it has made */
-	int failure;	   /* what every call returns from now on, 0: nothing */
-	int test;		   /* number of the test that is running */
-	int without;	   /* number of the barrier that lets all pass, or -1 */
-	int nbarriers;	   /* found so far */
+	int launches;	  /* kernels started one by one, */
+	int graphs;		  /* and graphs of them */
+	int changed_nodes;	  /* of graphs, that were given other arguments */
+	bool no_graphs;		  /* whether none can be had */
+	bool blas;			  /* whether there is a cuBLASLt */
+	int blas_products;	  /* that it has made */
+	int failure;		  /* what every call returns from now on, 0: nothing */
+	uint64_t fails_after; /* so many jobs there is a failure, 0: never */
+	nn_device_costs costs;
+	int test;	   /* number of the test that is running */
+	int without;   /* number of the barrier that lets all pass, or -1 */
+	int nbarriers; /* found so far */
 	emulated_barrier barriers[EMULATED_MAX_BARRIERS];
 } emulated_device;
 

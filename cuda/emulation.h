@@ -33,7 +33,10 @@
 #include <random>
 #include <vector>
 
+extern "C"
+{
 #include "emulated.h"
+}
 
 #define __global__
 #define __device__
@@ -51,12 +54,26 @@ struct dim3
 	}
 };
 
+inline emulated_device
+emulated_at_first(void)
+{
+	emulated_device e = {};
+
+	e.memory = (size_t) 1 << 30;
+	e.costs = {true, 2e-5, 1e-7, 1e-11, 1e-12};
+	e.without = -1;
+	return e;
+}
+
 extern "C"
 {
 	__attribute__((visibility("default"),
-				   used)) inline emulated_device EMULATED_DEVICE = {
-		0, (size_t) 1 << 30, 0, 0, false, 0, 0, 0, -1, 0, {}};
+				   used)) inline emulated_device EMULATED_DEVICE =
+		emulated_at_first();
 }
+
+/* not in a namespace, as structures of CUDA have members of their names */
+inline dim3 emulated_block_size, emulated_grid_size;
 
 namespace emulation
 {
@@ -102,7 +119,7 @@ inline fiber *fibers[MOST_THREADS];
 inline fiber *current;
 inline jmp_buf scheduler;
 inline std::function<void()> work;
-inline dim3 block_index, block_size, grid_size;
+inline dim3 block_index;
 /* what lanes show each other; of two operations, as a fast lane may already be
  * at the next while a slow one still reads */
 inline uint64_t shown[MOST_THREADS][2];
@@ -350,8 +367,9 @@ run_block(unsigned threads)
 		fibers[i]->operations = 0;
 		fibers[i]->file = NULL;
 		fibers[i]->thread =
-			dim3(i % block_size.x, i / block_size.x % block_size.y,
-				 i / block_size.x / block_size.y);
+			dim3(i % emulated_block_size.x,
+				 i / emulated_block_size.x % emulated_block_size.y,
+				 i / emulated_block_size.x / emulated_block_size.y);
 		if (i % WARP == 0)
 			warps.push_back(i);
 	}
@@ -373,8 +391,8 @@ run_grid(dim3 grid, dim3 block, const std::function<void()> &kernel)
 		blocks.empty() || grid.y > 65535 || grid.z > 65535)
 		die("a launch that no device takes");
 	work = kernel;
-	grid_size = grid;
-	block_size = block;
+	emulated_grid_size = grid;
+	emulated_block_size = block;
 	for (unsigned i = 0; i < blocks.size(); i++)
 		blocks[i] = i;
 	std::shuffle(blocks.begin(), blocks.end(), rng);
@@ -395,8 +413,8 @@ run_grid(dim3 grid, dim3 block, const std::function<void()> &kernel)
 
 #define threadIdx (emulation::current->thread)
 #define blockIdx  emulation::block_index
-#define blockDim  emulation::block_size
-#define gridDim	  emulation::grid_size
+#define blockDim  emulated_block_size
+#define gridDim	  emulated_grid_size
 
 #define __syncthreads() emulation::barrier(__FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, by)                                       \

@@ -23,7 +23,23 @@ struct blas_layout
 struct blas_desc
 {
 	int trans[2];
+	int bits; /* that factors lose */
 };
+
+/* To the nearest number of fewer bits, of two the even one. */
+inline float
+blas_round(float x, int bits)
+{
+	uint32_t u;
+
+	if (bits == 0)
+		return x;
+	memcpy(&u, &x, sizeof(u));
+	u += (1u << (bits - 1)) - 1 + (u >> bits & 1);
+	u &= ~((1u << bits) - 1);
+	memcpy(&x, &u, sizeof(x));
+	return x;
+}
 
 inline void *
 open_blas(void)
@@ -58,8 +74,9 @@ blas_destroy(void *)
 inline int
 blas_desc_create(void **desc, int compute, int scale)
 {
-	*desc = new blas_desc();
-	return compute == 68 && scale == 0 ? 0 : 7;
+	*desc = new blas_desc{{0, 0}, compute == 75 ? 16 : compute == 77 ? 13 : 0};
+	return (compute == 68 || compute == 75 || compute == 77) && scale == 0 ? 0
+																		   : 7;
 }
 
 inline int
@@ -160,8 +177,12 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 					float sum = 0;
 
 					for (int64_t p = 0; p < k; p++)
-						sum += x[how.trans[0] ? i * lda + p : p * lda + i] *
-							   y[how.trans[1] ? p * ldb + j : j * ldb + p];
+						sum += blas_round(
+								   x[how.trans[0] ? i * lda + p : p * lda + i],
+								   how.bits) *
+							   blas_round(
+								   y[how.trans[1] ? p * ldb + j : j * ldb + p],
+								   how.bits);
 					to[j * ldc + i] =
 						by * sum + (keep == 0 ? 0 : keep * to[j * ldc + i]);
 				}

@@ -14,6 +14,7 @@
 #ifndef CUDA_EMULATION_HOST_H
 #define CUDA_EMULATION_HOST_H
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -84,11 +85,48 @@ run_jobs(uint64_t until)
 		allow(p.second, PROT_READ | PROT_WRITE);
 	for (; jobs_done < until; jobs_done++)
 	{
-		queue.front()();
+		/* a broken device does nothing more */
+		if (EMULATED_DEVICE.fails_after > 0 &&
+			jobs_done >= EMULATED_DEVICE.fails_after)
+			EMULATED_DEVICE.failure = 700;
+		if (!EMULATED_DEVICE.failure)
+			queue.front()();
 		queue.pop_front();
 	}
 	for (auto &p : pieces)
 		allow(p.second, PROT_NONE);
+}
+
+/* The file of settings, if there is one; see emulated.h. */
+inline void
+read_settings(void)
+{
+	emulated_device *e = &EMULATED_DEVICE;
+	unsigned long value;
+	char path[4096], name[64];
+	Dl_info library;
+	FILE *file;
+
+	if (dladdr(e, &library) == 0)
+		return;
+	snprintf(path, sizeof(path), "%s.conf", library.dli_fname);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return;
+	while (fscanf(file, "%63s %lu", name, &value) == 2)
+	{
+		if (strcmp(name, "memory") == 0)
+			e->memory = value;
+		else if (strcmp(name, "blas") == 0)
+			e->blas = value != 0;
+		else if (strcmp(name, "failure") == 0)
+			e->failure = (int) value;
+		else if (strcmp(name, "fails_after") == 0)
+			e->fails_after = value;
+		else
+			die("no such setting");
+	}
+	fclose(file);
 }
 
 inline void
@@ -179,6 +217,7 @@ cudaGetLastError(void)
 inline cudaError_t
 cudaGetDeviceCount(int *count)
 {
+	emulation::read_settings();
 	*count = 1;
 	return emulated_result();
 }
@@ -372,5 +411,7 @@ cudaEventSynchronize(cudaEvent_t event)
 	emulation::run_jobs(event->jobs);
 	return emulated_result();
 }
+
+#include "emulation_graph.h"
 
 #endif /* CUDA_EMULATION_HOST_H */

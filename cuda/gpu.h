@@ -71,9 +71,12 @@ typedef struct gpu_slot
 	void *host, *device;
 	cudaEvent_t copied;
 	bool waiting;
+	uint64_t step; /* that it was used in */
 } gpu_slot;
 
 #define GPU_SLOTS 4
+/* Rows, targets and weights of two steps. */
+#define GPU_ROW_SLOTS 6
 
 typedef struct gpu_state
 {
@@ -86,6 +89,11 @@ typedef struct gpu_state
 	gpu_table *tables;
 	gpu_slot slot[GPU_SLOTS];
 	int last_slot;
+	gpu_slot rows[GPU_ROW_SLOTS]; /* without device memory */
+	int last_rows;
+	uint64_t step; /* begun so far */
+	bool noting;   /* launches are put off: see graph.cu */
+	struct gpu_steps *steps;
 	struct gpu_blas *blas; /* cuBLASLt, or NULL */
 	bool blas_tried;
 } gpu_state;
@@ -100,6 +108,8 @@ gpu_of(nn_device *d)
 extern bool gpu_check(gpu_state *s, cudaError_t result, const char *doing);
 
 /*
+ * --- memory (staging.cu) ---
+ *
  * Device memory for what one kernel leaves to the next, valid until asked for
  * again.  NULL after a failure.
  */
@@ -109,6 +119,12 @@ extern void *gpu_scratch(nn_device *d, size_t bytes);
  * new in most steps.  The host may overwrite its own at once. */
 extern const void *gpu_constant(nn_device *d, const void *host, size_t bytes);
 extern const void *gpu_passing(nn_device *d, const void *host, size_t bytes);
+extern void gpu_staging_release(gpu_state *s);
+
+/* What work takes (costs.cu): measured once, when a context has been made. */
+extern void gpu_costs_begin(void);
+extern void gpu_costs_measure(nn_device *d);
+extern void gpu_costs(nn_device_costs *costs);
 
 static inline size_t
 gpu_at_most(size_t n, size_t most)
@@ -122,21 +138,46 @@ gpu_divide_up(size_t n, size_t by)
 	return n / by + (n % by != 0);
 }
 
+#define GPU_MAX_ARGUMENTS 16
+
+/* Note a launch down for the end of the step; false: start the kernel now. */
+extern bool gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block,
+					 int count, const void *const *arguments,
+					 const size_t *sizes);
+
+/* Start what has been noted down: to be called before work is put on the
+ * stream that is no kernel of ours, and before memory is given back. */
+extern void gpu_flush(gpu_state *s);
+extern void gpu_steps_release(gpu_state *s);
+
+/* The arguments as the kernel takes them. */
+template <class... P>
+static inline void
+gpu_start(gpu_state *s, void (*kernel)(P...), dim3 grid, dim3 block, P... args)
+{
+	const void *at[] = {(const void *) &args...};
+	const size_t sizes[] = {sizeof(P)...};
+
+	static_assert(sizeof...(P) <= GPU_MAX_ARGUMENTS, "room for arguments");
+#ifndef __CUDACC__
+	emulation::know_kernel(kernel);
+#endif
+	if (!gpu_note(s, (const void *) kernel, grid, block, sizeof...(P), at,
+				  sizes))
+		gpu_check(s,
+				  cudaLaunchKernel((const void *) kernel, grid, block,
+								   (void **) at, 0, s->stream),
+				  "start a kernel");
+}
+
 template <class... P, class... A>
 static inline void
 gpu_launch(nn_device *d, void (*kernel)(P...), dim3 grid, dim3 block, A... args)
 {
 	gpu_state *s = gpu_of(d);
 
-	if (s->failure != cudaSuccess)
-		return;
-#ifdef __CUDACC__
-	kernel<<<grid, block, 0, s->stream>>>(args...);
-#else
-	emulation::enqueue(
-		[=] { emulation::run_grid(grid, block, [&] { kernel(args...); }); });
-#endif
-	gpu_check(s, cudaGetLastError(), "start a kernel");
+	if (s->failure == cudaSuccess)
+		gpu_start<P...>(s, kernel, grid, block, args...);
 }
 
 template <class F>
@@ -247,6 +288,10 @@ extern void gpu_add_partials(nn_device *d, int count, const double *partials,
  * --- the kernels, as device.h defines them ---
  */
 
+extern void gpu_begin_step(nn_device *d);
+extern void gpu_end_step(nn_device *d);
+extern void gpu_upload_rows(nn_device *d, int m, int n, const float *x,
+							const uint32_t *index, float *y);
 extern void gpu_gather(nn_device *d, int m, int n, const float *x,
 					   const uint32_t *index, float *y);
 extern void gpu_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
@@ -317,6 +362,8 @@ extern void gpu_piecewise_slope(nn_device *d, int m, int n, int units,
 								float *dv);
 extern void gpu_loss(nn_device *d, const nn_loss_args *a);
 extern void gpu_optimizer(nn_device *d, const nn_optimizer_args *a);
+extern void gpu_optimizers(nn_device *d, int count, const nn_optimizer_args *a);
+extern bool gpu_mlp(nn_device *d, const nn_mlp_args *a);
 extern void gpu_sum_squares(nn_device *d, size_t n, const float *x,
 							double *sum);
 extern void gpu_regularize(nn_device *d, size_t n, double l1, double l2,

@@ -18,6 +18,28 @@
 /* Devices that are open in this process, whose context must live. */
 static int open_devices;
 
+/* The failure that this process's context did not survive. */
+static struct
+{
+	cudaError_t failure;
+	const char *doing;
+} broken;
+
+/*
+ * Most failures are those of a call.  After some, such as a kernel's access to
+ * memory that is not there, every call of the process fails, and only a new
+ * process can use the device again.
+ */
+static void
+find_broken(cudaError_t result, const char *doing)
+{
+	cudaGetLastError();
+	if (broken.failure != cudaSuccess || cudaFree(NULL) == cudaSuccess)
+		return;
+	broken.failure = result;
+	broken.doing = doing;
+}
+
 bool
 gpu_check(gpu_state *s, cudaError_t result, const char *doing)
 {
@@ -25,149 +47,21 @@ gpu_check(gpu_state *s, cudaError_t result, const char *doing)
 	{
 		s->failure = result;
 		s->doing = doing;
+		if (result != cudaErrorMemoryAllocation)
+			find_broken(result, doing);
 	}
 	return s->failure == cudaSuccess;
-}
-
-static void *
-take(gpu_state *s, size_t bytes)
-{
-	void *p;
-
-	if (s->failure != cudaSuccess ||
-		!gpu_check(s, cudaMalloc(&p, bytes), "allocate working memory"))
-		return NULL;
-	return p;
-}
-
-void *
-gpu_scratch(nn_device *d, size_t bytes)
-{
-	gpu_state *s = gpu_of(d);
-
-	if (s->failure != cudaSuccess)
-		return NULL;
-	if (bytes <= s->scratch_size)
-		return s->scratch;
-	/* waits for the work that uses the old one */
-	gpu_check(s, cudaFree(s->scratch), "free working memory");
-	s->scratch_size = 0;
-	s->scratch = take(s, bytes + bytes / 2);
-	if (s->scratch != NULL)
-		s->scratch_size = bytes + bytes / 2;
-	return s->scratch;
-}
-
-const void *
-gpu_constant(nn_device *d, const void *host, size_t bytes)
-{
-	gpu_state *s = gpu_of(d);
-	gpu_table *t = s->tables;
-
-	while (t != NULL &&
-		   (t->bytes != bytes || memcmp(t->host, host, bytes) != 0))
-		t = t->next;
-	if (t != NULL || s->failure != cudaSuccess)
-		return t != NULL ? t->device : NULL;
-	t = (gpu_table *) malloc(sizeof(gpu_table) + bytes);
-	if (t == NULL)
-	{
-		gpu_check(s, cudaErrorMemoryAllocation, "copy a table");
-		return NULL;
-	}
-	t->bytes = bytes;
-	memcpy(t->host, host, bytes);
-	t->device = take(s, bytes);
-	t->next = s->tables;
-	s->tables = t;
-	if (t->device != NULL)
-		gpu_check(s,
-				  cudaMemcpyAsync(t->device, t->host, bytes,
-								  cudaMemcpyHostToDevice, s->stream),
-				  "copy a table");
-	return t->device;
-}
-
-static void
-empty_slot(gpu_slot *slot)
-{
-	cudaFree(slot->device);
-	cudaFreeHost(slot->host);
-	slot->device = slot->host = NULL;
-	slot->size = slot->used = 0;
-	slot->waiting = false;
-}
-
-/* Make a slot large enough, and wait until its last copy has been made. */
-static bool
-prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes)
-{
-	if (s->failure != cudaSuccess)
-		return false;
-	if (slot->waiting)
-		gpu_check(s, cudaEventSynchronize(slot->copied), "wait for a copy");
-	slot->waiting = false;
-	if (bytes <= slot->size)
-		return s->failure == cudaSuccess;
-	empty_slot(slot);
-	slot->device = take(s, 2 * bytes);
-	if (slot->device == NULL ||
-		!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
-				   "allocate memory for copies"))
-		return false;
-	slot->size = 2 * bytes;
-	return true;
-}
-
-const void *
-gpu_passing(nn_device *d, const void *host, size_t bytes)
-{
-	gpu_state *s = gpu_of(d);
-	gpu_slot *slot = &s->slot[s->last_slot];
-
-	/* inputs and targets of a step are gathered by the same numbers */
-	if (bytes > 0 && slot->used == bytes &&
-		memcmp(slot->host, host, bytes) == 0)
-		return slot->device;
-	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
-	slot = &s->slot[s->last_slot];
-	slot->used = 0;
-	if (bytes == 0 || !prepare_slot(s, slot, bytes))
-		return NULL;
-	memcpy(slot->host, host, bytes);
-	if (!gpu_check(s,
-				   cudaMemcpyAsync(slot->device, slot->host, bytes,
-								   cudaMemcpyHostToDevice, s->stream),
-				   "copy row numbers") ||
-		!gpu_check(s, cudaEventRecord(slot->copied, s->stream),
-				   "copy row numbers"))
-		return NULL;
-	slot->used = bytes;
-	slot->waiting = true;
-	return slot->device;
 }
 
 static void
 gpu_close(nn_device *d)
 {
 	gpu_state *s = gpu_of(d);
-	gpu_table *next;
 
 	if (s == NULL)
 		return;
-	for (int i = 0; i < GPU_SLOTS; i++)
-	{
-		empty_slot(&s->slot[i]);
-		if (s->slot[i].copied != NULL)
-			cudaEventDestroy(s->slot[i].copied);
-	}
-	for (gpu_table *t = s->tables; t != NULL; t = next)
-	{
-		next = t->next;
-		cudaFree(t->device);
-		free(t);
-	}
-	cudaFree(s->scratch);
+	gpu_steps_release(s);
+	gpu_staging_release(s);
 	gpu_blas_close(s->blas);
 	if (s->stream != NULL)
 		cudaStreamDestroy(s->stream);
@@ -175,7 +69,9 @@ gpu_close(nn_device *d)
 	cudaGetLastError();
 	free(s);
 	d->state = NULL;
-	open_devices--;
+	/* a context takes some hundred megabytes, so none is kept for nothing */
+	if (--open_devices == 0 && broken.failure == cudaSuccess)
+		cudaDeviceReset();
 }
 
 /* The devices there are, or 0 and why. */
@@ -211,9 +107,11 @@ make_context(gpu_state *s, int ordinal)
 			  "create a context");
 	gpu_check(s, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking),
 			  "create a stream");
-	for (int i = 0; i < GPU_SLOTS; i++)
+	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
 		gpu_check(s,
-				  cudaEventCreateWithFlags(&s->slot[i].copied,
+				  cudaEventCreateWithFlags(i < GPU_SLOTS
+											   ? &s->slot[i].copied
+											   : &s->rows[i - GPU_SLOTS].copied,
 										   cudaEventDisableTiming),
 				  "create an event");
 	return s->failure == cudaSuccess;
@@ -240,6 +138,14 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	bool ok;
 
 	d->state = NULL;
+	if (broken.failure != cudaSuccess)
+	{
+		nn_fail(err, NN_UNAVAILABLE,
+				"this process can no longer use the CUDA device");
+		nn_detail(err, "It could not %s. CUDA says: %s.", broken.doing,
+				  cudaGetErrorString(broken.failure));
+		return nn_hint(err, "Start a new session.");
+	}
 	if (count == 0)
 	{
 		nn_fail(err, NN_UNAVAILABLE, "there is no CUDA device");
@@ -264,7 +170,10 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	/* CUDA's threads must never run the host program's handlers */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	gpu_costs_begin();
 	ok = make_context(s, ordinal);
+	if (ok)
+		gpu_costs_measure(d);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!ok)
 	{
@@ -296,6 +205,14 @@ gpu_describe(int ordinal, nn_device_info *info)
 	if (cudaDriverGetVersion(&version) == cudaSuccess)
 		snprintf(info->driver, sizeof(info->driver), "CUDA %d.%d",
 				 version / 1000, version % 1000 / 10);
+	if (broken.failure != cudaSuccess)
+	{
+		snprintf(info->reason, sizeof(info->reason),
+				 "This session can no longer use it: it could not %s. CUDA "
+				 "says: %s.",
+				 broken.doing, cudaGetErrorString(broken.failure));
+		return true;
+	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (cudaSetDevice(ordinal) != cudaSuccess ||
@@ -326,9 +243,33 @@ gpu_alloc(nn_device *d, size_t bytes)
 	return result == cudaSuccess ? p : NULL;
 }
 
+/* Page-locked memory.  Not to get any is no failure of the device. */
+static void *
+gpu_alloc_host(nn_device *d, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	void *p = NULL;
+
+	if (s->failure != cudaSuccess ||
+		cudaMallocHost(&p, bytes > 0 ? bytes : 1) != cudaSuccess)
+	{
+		cudaGetLastError();
+		return NULL;
+	}
+	return p;
+}
+
+static void
+gpu_free_host(nn_device *d, void *p)
+{
+	if (p != NULL)
+		gpu_check(gpu_of(d), cudaFreeHost(p), "free memory for copies");
+}
+
 static void
 gpu_free(nn_device *d, void *p)
 {
+	gpu_flush(gpu_of(d));
 	gpu_check(gpu_of(d), cudaFree(p), "free memory");
 }
 
@@ -338,9 +279,11 @@ transfer(nn_device *d, void *dst, const void *src, size_t bytes,
 {
 	gpu_state *s = gpu_of(d);
 
-	if (bytes > 0 && s->failure == cudaSuccess)
-		gpu_check(s, cudaMemcpyAsync(dst, src, bytes, kind, s->stream),
-				  "copy memory");
+	if (bytes == 0 || s->failure != cudaSuccess)
+		return;
+	gpu_flush(s);
+	gpu_check(s, cudaMemcpyAsync(dst, src, bytes, kind, s->stream),
+			  "copy memory");
 }
 
 static void
@@ -358,16 +301,31 @@ gpu_download(nn_device *d, void *dst, const void *src, size_t bytes)
 static void
 gpu_copy(nn_device *d, void *dst, const void *src, size_t bytes)
 {
-	transfer(d, dst, src, bytes, cudaMemcpyDeviceToDevice);
+	const uint32_t *from = (const uint32_t *) src;
+	uint32_t *to = (uint32_t *) dst;
+
+	/* what is copied within a step are numbers */
+	if (gpu_of(d)->noting && bytes % sizeof(uint32_t) == 0)
+		gpu_each(d, bytes / sizeof(uint32_t),
+				 [=] __device__(size_t i) { to[i] = from[i]; });
+	else
+		transfer(d, dst, src, bytes, cudaMemcpyDeviceToDevice);
 }
 
 static void
 gpu_zero(nn_device *d, void *dst, size_t bytes)
 {
 	gpu_state *s = gpu_of(d);
+	uint32_t *to = (uint32_t *) dst;
 
-	if (bytes > 0 && s->failure == cudaSuccess)
+	if (s->noting && bytes % sizeof(uint32_t) == 0)
+		gpu_each(d, bytes / sizeof(uint32_t),
+				 [=] __device__(size_t i) { to[i] = 0; });
+	else if (bytes > 0 && s->failure == cudaSuccess)
+	{
+		gpu_flush(s);
 		gpu_check(s, cudaMemsetAsync(dst, 0, bytes, s->stream), "clear memory");
+	}
 }
 
 static bool
@@ -375,6 +333,7 @@ gpu_sync(nn_device *d, nn_error *err)
 {
 	gpu_state *s = gpu_of(d);
 
+	gpu_flush(s);
 	if (s->failure == cudaSuccess)
 		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
 	return s->failure == cudaSuccess || report(s, err);
@@ -393,12 +352,18 @@ fill_memory(nn_device_ops *ops)
 	ops->copy = gpu_copy;
 	ops->zero = gpu_zero;
 	ops->sync = gpu_sync;
+	ops->begin_step = gpu_begin_step;
+	ops->end_step = gpu_end_step;
+	ops->costs = gpu_costs;
+	ops->alloc_host = gpu_alloc_host;
+	ops->free_host = gpu_free_host;
 }
 
 static void
 fill_kernels(nn_device_ops *ops)
 {
 	ops->gather = gpu_gather;
+	ops->upload_rows = gpu_upload_rows;
 	ops->gemm = gpu_gemm;
 	ops->dense = gpu_dense;
 	ops->dense_slope = gpu_dense_slope;
@@ -425,6 +390,8 @@ fill_kernels(nn_device_ops *ops)
 	ops->piecewise_slope = gpu_piecewise_slope;
 	ops->loss = gpu_loss;
 	ops->optimizer = gpu_optimizer;
+	ops->optimizers = gpu_optimizers;
+	ops->mlp = gpu_mlp;
 	ops->sum_squares = gpu_sum_squares;
 	ops->regularize = gpu_regularize;
 }

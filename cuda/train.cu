@@ -3,6 +3,7 @@
  *	  Losses, optimizers and penalties; the sources are named in
  *	  src/nn/kernel_train.h.
  */
+#include "classes.h"
 #include "gpu.h"
 
 static unsigned
@@ -55,62 +56,23 @@ loss_of_numbers(nn_loss_args a, double *partial)
 		partial[blockIdx.x] = sum / a.n;
 }
 
-/* Value and factor of the slope of the cross entropy, focal or not. */
-static __device__ double
-entropy_of_class(const nn_loss_args *a, double logit, double lse, double sum,
-				 double *factor)
-{
-	double logp = logit - lse, q, power;
-
-	*factor = 1;
-	if (a->kind != NN_LOSS_CATEGORICAL_FOCAL)
-		return lse - (1 - a->p[0]) * logit - a->p[0] / a->n * sum;
-	q = -expm1(logp < 0 ? logp : 0);
-	q = q < DBL_MIN ? DBL_MIN : q;
-	power = a->p[1] * pow(q, a->p[0]);
-	*factor = power - a->p[0] * power / q * exp(logp) * logp;
-	return -power * logp;
-}
-
-/* A warp takes a row.  A class number that does not exist gives NaN. */
+/* A warp takes a row. */
 static __global__ void
 loss_of_classes(nn_loss_args a, double *partial)
 {
 	int lane = threadIdx.x % WARP, n = a.n;
-	double smoothing = a.kind == NN_LOSS_CATEGORICAL_FOCAL ? 0 : a.p[0];
-	float rest = (float) (smoothing / n);
-	float main = (float) (1 - smoothing + smoothing / n);
 	double total = 0;
 
 	for (size_t i = blockIdx.x * WARPS_OF_BLOCK + threadIdx.x / WARP;
 		 i < (size_t) a.m; i += gridDim.x * WARPS_OF_BLOCK)
 	{
 		const float *x = a.pred + i * n;
-		double weight = a.weight ? a.weight[i] : 1, lse, value, factor;
-		double sum = 0, exponentials = 0;
-		bool inside = a.y[i] >= 0 && a.y[i] < (float) n;
-		int label = inside ? (int) a.y[i] : 0;
-		float most = -INFINITY, shift, scale;
+		class_loss of = loss_of_row(a, i, x);
 
-		for (int j = lane; j < n; j += WARP)
-			most = nn_at_least(x[j], most);
-		most = warp_max(most);
-		for (int j = lane; j < n; j += WARP)
-		{
-			sum += x[j];
-			exponentials += nn_exp(x[j] - most);
-		}
-		lse = most + log(warp_sum(exponentials));
-		value = entropy_of_class(&a, x[label], lse, warp_sum(sum), &factor);
 		if (lane == 0)
-			total += inside ? weight * value : NAN;
-		if (!a.dpred)
-			continue;
-		shift = (float) lse;
-		scale = (float) (factor * weight * a.scale);
-		for (int j = lane; j < n; j += WARP)
-			a.dpred[i * n + j] =
-				scale * (nn_exp(x[j] - shift) - (j == label ? main : rest));
+			total += of.value;
+		for (int j = lane; a.dpred && j < n; j += WARP)
+			a.dpred[i * n + j] = of.slope(x[j], j);
 	}
 	total = block_sum(total);
 	if (threadIdx.x == 0)
@@ -211,8 +173,8 @@ change(const update &u, size_t i, float g)
 	return 0;
 }
 
-void
-gpu_optimizer(nn_device *d, const nn_optimizer_args *a)
+static update
+plan_update(const nn_optimizer_args *a)
 {
 	update u = {};
 
@@ -236,14 +198,53 @@ gpu_optimizer(nn_device *d, const nn_optimizer_args *a)
 	for (int i = 0; i < 3; i++)
 		u.slot[i] = a->slot[i];
 	u.param = a->param;
-	gpu_each(d, a->n,
-			 [=] __device__(size_t i)
-			 {
-				 float g = u.grad[i] * u.scale;
+	return u;
+}
 
-				 g = nn_at_most(nn_at_least(g, -u.limit), u.limit);
-				 u.param[i] = u.param[i] * u.keep - change(u, i, g);
-			 });
+/* Updates that one kernel makes; it takes them as an argument. */
+#define MOST_UPDATES 16
+
+typedef struct updates
+{
+	size_t begin[MOST_UPDATES + 1];
+	update of[MOST_UPDATES];
+} updates;
+
+void
+gpu_optimizers(nn_device *d, int count, const nn_optimizer_args *a)
+{
+	for (int done = 0; done < count; done += MOST_UPDATES)
+	{
+		int some = count - done < MOST_UPDATES ? count - done : MOST_UPDATES;
+		updates u = {};
+
+		for (int i = 0; i < some; i++)
+		{
+			u.of[i] = plan_update(&a[done + i]);
+			u.begin[i + 1] = u.begin[i] + a[done + i].n;
+		}
+		gpu_each(d, u.begin[some],
+				 [=] __device__(size_t at)
+				 {
+					 int part = 0;
+
+					 while (at >= u.begin[part + 1])
+						 part++;
+
+					 const update &o = u.of[part];
+					 size_t i = at - u.begin[part];
+					 float g = o.grad[i] * o.scale;
+
+					 g = nn_at_most(nn_at_least(g, -o.limit), o.limit);
+					 o.param[i] = o.param[i] * o.keep - change(o, i, g);
+				 });
+	}
+}
+
+void
+gpu_optimizer(nn_device *d, const nn_optimizer_args *a)
+{
+	gpu_optimizers(d, 1, a);
 }
 
 /* l1 |x| + l2 x^2, and its slope where that is wanted */

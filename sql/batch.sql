@@ -2,6 +2,7 @@
 CREATE SCHEMA batch;
 SET search_path = batch, public;
 SET client_min_messages = warning;
+SET neural.cuda_library = 'no_such_library';
 SET max_parallel_workers_per_gather = 0;
 \set SHOW_CONTEXT never
 
@@ -258,6 +259,19 @@ ALTER TABLE parts ADD late int DEFAULT 7;
 EXPLAIN (COSTS OFF) SELECT id, neural.predict('plain', p) FROM parts p;
 SELECT same('SELECT p, neural.predict(''plain'', p) FROM parts p');
 SELECT count(*) FROM parts a JOIN points b USING (id) WHERE neural.predict('plain', a) <> neural.predict('plain', b);
+
+-- where it is computed, on a machine without a GPU
+SET neural.predict_device = auto;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p LIMIT 3;
+SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p');
+SET neural.predict_device = cuda;
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p LIMIT 3;
+\set VERBOSITY terse
+SELECT neural.predict('plain', p) FROM points p LIMIT 3;
+\set VERBOSITY default
+SELECT count(*) FROM points p WHERE false AND neural.predict('plain', p) > 0;
+SET neural.predict_device = abacus;
+RESET neural.predict_device;
 
 -- the switch
 SET neural.enable_batch = off;

@@ -1,6 +1,7 @@
 -- What cannot be trained, and what is said about it.
 SET neural.progress_interval = 0;
 SET neural.max_threads = 1;
+SET neural.cuda_library = 'no_such_library';
 CREATE SCHEMA errors;
 SET search_path = errors;
 
@@ -81,12 +82,12 @@ SELECT neural.train('m', 'good', target => 'churned', learning_rate => -1);
 SELECT neural.train('m', 'good', target => 'churned', learning_rate => 'NaN');
 SELECT neural.train('m', 'good', target => 'churned', epochs => 0);
 SELECT neural.train('m', 'good', target => 'churned', batch_size => -5);
-SET neural.cuda_library = 'no_such_library';
 \set VERBOSITY terse
 SELECT neural.train('m', 'good', target => 'churned', device => 'cuda');
 \set VERBOSITY default
-RESET neural.cuda_library;
 SELECT neural.train('m', 'good', target => 'churned', device => 'abacus');
+SELECT neural.train('m', 'good', target => 'churned', options => '{"precision": "fp8"}');
+SELECT neural.train('m', 'good', target => 'churned', device => 'cpu', options => '{"precision": "bf16"}');
 
 -- validation
 SELECT neural.train('m', 'good', target => 'churned', validation => '1.5');

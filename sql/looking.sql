@@ -3,6 +3,7 @@ CREATE SCHEMA looking;
 SET search_path = looking, public;
 SET client_min_messages = warning;
 SET neural.max_threads = 1;
+SET neural.cuda_library = 'no_such_library';
 
 CREATE TABLE trees (id int PRIMARY KEY, age int, kind text, tall bool, height float8, planted date);
 INSERT INTO trees
@@ -44,7 +45,6 @@ SELECT name, options FROM neural.vocabulary() WHERE kind = 'layer' AND name IN (
 SELECT kind, name FROM neural.vocabulary() WHERE 'BatchNorm1d' = ANY (aliases) OR 'acc' = ANY (aliases) ORDER BY name;
 
 -- devices; what GPUs there are is the machine's
-SET neural.cuda_library = 'no_such_library';
 SELECT device, number, name ~ '^cpu' AS named, memory, driver, reason ~ 'no_such_library' AS reason FROM neural.devices;
 RESET neural.cuda_library;
 

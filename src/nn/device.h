@@ -54,11 +54,11 @@ typedef enum nn_loss_kind
 {
 	NN_LOSS_MSE,
 	NN_LOSS_MAE,
-	NN_LOSS_HUBER,	  /* p[0] = delta */
+	NN_LOSS_HUBER, /* p[0] = delta */
 	NN_LOSS_LOG_COSH,
-	NN_LOSS_POISSON,  /* prediction is the logarithm of the rate */
-	NN_LOSS_QUANTILE, /* p[0] = quantile */
-	NN_LOSS_BINARY,	  /* logits, y in 0..1; p[0] = label smoothing */
+	NN_LOSS_POISSON,		   /* prediction is the logarithm of the rate */
+	NN_LOSS_QUANTILE,		   /* p[0] = quantile */
+	NN_LOSS_BINARY,			   /* logits, y in 0..1; p[0] = label smoothing */
 	NN_LOSS_BINARY_FOCAL,	   /* p[0] = gamma, p[1] = alpha or < 0 */
 	NN_LOSS_CATEGORICAL,	   /* logits, y one column: class number;
 								* p[0] = label smoothing */
@@ -115,13 +115,55 @@ typedef struct nn_optimizer_args
 	nn_real *param;
 } nn_optimizer_args;
 
+/*
+ * Dense layers in a row, each of at most NN_MLP_WIDTH inputs and outputs, with
+ * the loss after the last: see the kernels dense, dropout and dense_slope.
+ */
+#define NN_MLP_LAYERS 8
+#define NN_MLP_WIDTH  128
+
+typedef struct nn_mlp_layer
+{
+	int inputs, outputs;
+	nn_function f;
+	double a;
+	const nn_real *w, *b; /* b, db may be NULL */
+	nn_real *dw, *db;
+	double dropout; /* rate of that of its output; 0: none */
+	nn_key key;		/* of the dropout, whose first number is 0 */
+} nn_mlp_layer;
+
+typedef struct nn_mlp_args
+{
+	int nlayers;
+	nn_mlp_layer layer[NN_MLP_LAYERS];
+	const nn_real *x; /* loss.m rows */
+	nn_real *dx;	  /* or NULL */
+	nn_real dx_beta;
+	nn_loss_args loss; /* pred and dpred are not looked at */
+} nn_mlp_args;
+
 /* What there is to be told about a device; zero and "" where unknown. */
 typedef struct nn_device_info
 {
 	char name[256];
 	char driver[64];
 	size_t memory, memory_free;
+	char reason[256]; /* why it cannot be used */
 } nn_device_info;
+
+/*
+ * Seconds that work takes on a device: measured by a process that has opened
+ * one, and what is usual before.
+ */
+typedef struct nn_device_costs
+{
+	bool measured;
+	double start;	/* to open it, in a process that has not yet */
+	double launch;	/* to start a kernel */
+	double byte;	/* to copy it to the device or back */
+	double product; /* a multiplication and an addition of a matrix product */
+} nn_device_costs;
 
 typedef struct nn_device_ops
 {
@@ -142,10 +184,25 @@ typedef struct nn_device_ops
 	void (*copy)(nn_device *d, void *dst, const void *src, size_t bytes);
 	void (*zero)(nn_device *d, void *dst, size_t bytes);
 	bool (*sync)(nn_device *d, nn_error *err);
+	void (*costs)(nn_device_costs *costs);
+
+	/* work between the two is likely to come again, in the same order and
+	 * sizes; it need not begin before the end */
+	void (*begin_step)(nn_device *d);
+	void (*end_step)(nn_device *d);
+
+	/* host memory that is copied to and from while the host goes on; of other
+	 * memory, a copy may wait for the work before it */
+	void *(*alloc_host)(nn_device *d, size_t bytes);
+	void (*free_host)(nn_device *d, void *p);
 
 	/* y[i] = x[index[i]], rows of n; index is host memory */
 	void (*gather)(nn_device *d, int m, int n, const nn_real *x,
 				   const uint32_t *index, nn_real *y);
+	/* the same where x is host memory, too, which may be overwritten at once;
+	 * index NULL: y[i] = x[i] */
+	void (*upload_rows)(nn_device *d, int m, int n, const nn_real *x,
+						const uint32_t *index, nn_real *y);
 
 	/* --- matrix products; a and b transposed on request --- */
 
@@ -177,19 +234,18 @@ typedef struct nn_device_ops
 	void (*axpby)(nn_device *d, size_t n, nn_real alpha, const nn_real *x,
 				  nn_real beta, nn_real *y);
 	/* y = a b + beta y */
-	void (*multiply)(nn_device *d, size_t n, const nn_real *a,
-					 const nn_real *b, nn_real beta, nn_real *y);
+	void (*multiply)(nn_device *d, size_t n, const nn_real *a, const nn_real *b,
+					 nn_real beta, nn_real *y);
 	/* y = x / (1 - rate) where a random number says so, else 0, + beta y.
 	 * The number of element i is nn_random_bits(key, first + i). */
 	void (*dropout)(nn_device *d, size_t n, double rate, nn_key key,
-					uint64_t first, const nn_real *x, nn_real beta,
-					nn_real *y);
+					uint64_t first, const nn_real *x, nn_real beta, nn_real *y);
 
 	/* --- rows and columns of a matrix --- */
 
 	/* s[j] = sum over i of x[i][j], + beta s */
-	void (*sum_rows)(nn_device *d, int m, int n, const nn_real *x,
-					 nn_real beta, nn_real *s);
+	void (*sum_rows)(nn_device *d, int m, int n, const nn_real *x, nn_real beta,
+					 nn_real *s);
 	/* s[j] = sum over i of a[i][j] b[i][j], + beta s */
 	void (*dot_rows)(nn_device *d, int m, int n, const nn_real *a,
 					 const nn_real *b, nn_real beta, nn_real *s);
@@ -276,15 +332,23 @@ typedef struct nn_device_ops
 					  const nn_real *knot, const nn_real *x, const nn_real *l,
 					  const nn_real *b, const nn_real *v, nn_real *y);
 	/* dl, db, dv are overwritten (they have no dx: the input is data) */
-	void (*piecewise_slope)(nn_device *d, int m, int n, int units,
-							int max_bins, const nn_real *knot,
-							const nn_real *x, const nn_real *dy, nn_real *dl,
-							nn_real *db, nn_real *dv);
+	void (*piecewise_slope)(nn_device *d, int m, int n, int units, int max_bins,
+							const nn_real *knot, const nn_real *x,
+							const nn_real *dy, nn_real *dl, nn_real *db,
+							nn_real *dv);
 
 	/* --- training --- */
 
 	void (*loss)(nn_device *d, const nn_loss_args *a);
 	void (*optimizer)(nn_device *d, const nn_optimizer_args *a);
+	/* several, of parameters that do not overlap */
+	void (*optimizers)(nn_device *d, int count, const nn_optimizer_args *a);
+	/*
+	 * Forward through layers, the loss, and backward: dw, db and dx.  False:
+	 * not done, as this device does it no better than layer by layer.  NULL:
+	 * as no device of this kind does.
+	 */
+	bool (*mlp)(nn_device *d, const nn_mlp_args *a);
 	/* *sum += sum of squares of x; device memory */
 	void (*sum_squares)(nn_device *d, size_t n, const nn_real *x, double *sum);
 	/* *sum += l1 |p| + l2 p^2;  dp += l1 sign(p) + 2 l2 p, unless NULL */
@@ -292,10 +356,23 @@ typedef struct nn_device_ops
 					   const nn_real *p, double *sum, nn_real *dp);
 } nn_device_ops;
 
+/*
+ * What a device may make of the factors of a product of matrices, before they
+ * are multiplied; sums and all that is stored keep the precision of nn_real.
+ * A device need not do so, nor for every product.
+ */
+typedef enum nn_precision
+{
+	NN_FP32, /* nothing */
+	NN_TF32, /* 11 significant bits */
+	NN_BF16	 /* 8 significant bits */
+} nn_precision;
+
 struct nn_device
 {
 	const nn_device_ops *ops;
 	void *state; /* the device's own */
+	nn_precision precision;
 
 	/*
 	 * Whether to give up, or NULL: never.  Any thread may ask, and once the
@@ -348,8 +425,8 @@ extern const nn_device_ops *nn_cpu_ops(int level);
  * version of this interface, so a mismatched library is not found, rather than
  * called.  A provider that cannot do better here returns false and says why.
  */
-#define NN_PROVIDER nn_device_provider_1
-#define NN_PROVIDER_NAME "nn_device_provider_1"
+#define NN_PROVIDER		 nn_device_provider_2
+#define NN_PROVIDER_NAME "nn_device_provider_2"
 typedef bool (*nn_provider)(nn_device_ops *ops, char *why, size_t why_size);
 
 /*

@@ -48,7 +48,7 @@ typedef struct nn_error
 } nn_error;
 
 /* Record a failure.  Always false, so that callers can return it. */
-#define nn_fail(err, ...) \
+#define nn_fail(err, ...)                                                      \
 	nn_fail_at(err, __FILE__, __LINE__, __func__, __VA_ARGS__)
 
 extern bool nn_fail_at(nn_error *err, const char *file, int line,

@@ -214,19 +214,31 @@ nn_exec_release(nn_exec *e)
 }
 
 void
-nn_exec_forward(nn_exec *e, const nn_pass *p)
+nn_exec_forward_to(nn_exec *e, const nn_pass *p, int end)
 {
-	for (int i = 0; i < e->graph->nlayers; i++)
+	for (int i = 0; i < end; i++)
 		if (!e->layers[i].fused)
 			e->layers[i].ops->forward(&e->layers[i], p);
 }
 
 void
-nn_exec_backward(nn_exec *e, const nn_pass *p)
+nn_exec_backward_from(nn_exec *e, const nn_pass *p, int end)
 {
-	for (int i = e->graph->nlayers - 1; i >= 0; i--)
+	for (int i = end - 1; i >= 0; i--)
 		if (e->layers[i].out.grad != NULL && !e->layers[i].fused)
 			e->layers[i].ops->backward(&e->layers[i], p);
+}
+
+void
+nn_exec_forward(nn_exec *e, const nn_pass *p)
+{
+	nn_exec_forward_to(e, p, e->graph->nlayers);
+}
+
+void
+nn_exec_backward(nn_exec *e, const nn_pass *p)
+{
+	nn_exec_backward_from(e, p, e->graph->nlayers);
 }
 
 void

@@ -87,13 +87,16 @@ extern size_t nn_exec_size(const nn_graph *g, int rows, bool training,
 						   nn_error *err);
 
 /* params is device memory.  The only place where working memory is taken. */
-extern nn_exec *nn_exec_create(nn_arena *arena, const nn_graph *g,
-							   nn_device *d, nn_real *params, int rows,
-							   bool training, nn_error *err);
+extern nn_exec *nn_exec_create(nn_arena *arena, const nn_graph *g, nn_device *d,
+							   nn_real *params, int rows, bool training,
+							   nn_error *err);
 extern void nn_exec_release(nn_exec *e); /* NULL is fine */
 
 extern void nn_exec_forward(nn_exec *e, const nn_pass *p);
 extern void nn_exec_backward(nn_exec *e, const nn_pass *p);
+/* Of the layers before a number only. */
+extern void nn_exec_forward_to(nn_exec *e, const nn_pass *p, int end);
+extern void nn_exec_backward_from(nn_exec *e, const nn_pass *p, int end);
 extern void nn_exec_learn(nn_exec *e, const nn_pass *p);
 
 #endif /* NN_GRAPH_H */

@@ -86,6 +86,16 @@ k_gather(nn_device *d, int m, int n, const nn_real *x, const uint32_t *index,
 }
 
 static void
+k_upload_rows(nn_device *d, int m, int n, const nn_real *x,
+			  const uint32_t *index, nn_real *y)
+{
+	if (index != NULL)
+		k_gather(d, m, n, x, index, y);
+	else
+		memcpy(y, x, (size_t) m * (size_t) n * sizeof(nn_real));
+}
+
+static void
 k_sum_rows(nn_device *d, int m, int n, const nn_real *x, nn_real beta,
 		   nn_real *s)
 {

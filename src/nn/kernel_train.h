@@ -361,6 +361,13 @@ k_optimizer(nn_device *d, const nn_optimizer_args *a)
 }
 
 static void
+k_optimizers(nn_device *d, int count, const nn_optimizer_args *a)
+{
+	for (int i = 0; i < count; i++)
+		k_optimizer(d, &a[i]);
+}
+
+static void
 k_sum_squares(nn_device *d, size_t n, const nn_real *x, double *sum)
 {
 	double s = 0;

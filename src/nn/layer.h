@@ -79,7 +79,7 @@ typedef struct nn_layer
 	const char *label; /* or NULL */
 	void *conf;		   /* ops->named.conf_size bytes, from named.options */
 	nn_refs refs;
-	int number; /* place in the graph */
+	int number;						/* place in the graph */
 	const struct nn_layout *layout; /* of the encoded row (graph.h) */
 	int nin;
 	int in_number[NN_MAX_INPUTS]; /* layers that in[] are the outputs of */
@@ -106,12 +106,12 @@ typedef struct nn_layer
 typedef struct nn_layer_ops
 {
 	nn_named named;
-	bool takes_refs;	/* arguments may be labels: add(a, b) */
-	bool joins;			/* one label alone is joined with the previous layer */
+	bool takes_refs; /* arguments may be labels: add(a, b) */
+	bool joins;		 /* one label alone is joined with the previous layer */
 	/* While training, a layer that is but a function is fused into a layer
 	 * before it that applies one, has none of its own, and no other reader. */
 	bool applies_function, is_function;
-	bool couples_rows;	/* an output row depends on other rows when training */
+	bool couples_rows; /* an output row depends on other rows when training */
 	bool (*infer)(nn_layer *l, nn_arena *arena, nn_error *err);
 	bool (*fit)(nn_layer *l, nn_arena *arena, int rows, uint64_t seed,
 				nn_error *err);
@@ -127,6 +127,12 @@ typedef struct nn_layer_ops
  * anything but in[].
  */
 extern const nn_layer_ops nn_layer_input;
+
+/* Layers that a kernel may take together (tail.c): of dense, param[0] is the
+ * kernel and param[1] the bias, if it has one; of dropout, argument is the
+ * rate. */
+extern const nn_layer_ops nn_layer_dense;
+extern const nn_layer_ops nn_layer_dropout;
 
 /* The list of all layers, NULL-terminated (layers.c). */
 extern const nn_layer_ops *const nn_layers[];
@@ -183,8 +189,8 @@ extern const char *const nn_initializer_names[];
 /* Check an item's name and arguments. */
 extern bool nn_initializer_check(nn_arena *scratch, const nn_item *item,
 								 nn_error *err);
-extern bool nn_initialize(nn_arena *scratch, const nn_param *param,
-						  nn_key key, nn_real *out, nn_error *err);
+extern bool nn_initialize(nn_arena *scratch, const nn_param *param, nn_key key,
+						  nn_real *out, nn_error *err);
 
 /*
  * The activation functions by name, for dense(..., activation = relu): one name

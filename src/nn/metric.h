@@ -21,9 +21,9 @@ typedef struct nn_metric_args
 
 typedef struct nn_metric_ops
 {
-	nn_named named;	 /* "accuracy", "roc_auc", "r2", "rmse", ... */
-	unsigned tasks;	 /* bits 1 << nn_task */
-	bool maximize;	 /* greater is better */
+	nn_named named; /* "accuracy", "roc_auc", "r2", "rmse", ... */
+	unsigned tasks; /* bits 1 << nn_task */
+	bool maximize;	/* greater is better */
 	/* NaN when undefined, such as the AUC of rows of one class.  Precision,
 	 * recall and F1 of more than two classes are unweighted class means. */
 	bool (*value)(const nn_metric_args *a, nn_arena *scratch, double *value,

@@ -14,8 +14,8 @@
 #include "team.h"
 #include "train.h"
 
-#define NN_MAX_TARGETS 1024
-#define NN_MAX_NETWORKS 64
+#define NN_MAX_TARGETS		 1024
+#define NN_MAX_NETWORKS		 64
 #define NN_MAX_MODEL_CLASSES 100000
 
 /* What the labels of a class target are in the database. */
@@ -29,7 +29,7 @@ typedef enum nn_label_type
 typedef struct nn_target
 {
 	const char *name;
-	const char *type_name; /* SQL type of the column, such as "integer" */
+	const char *type_name;	  /* SQL type of the column, such as "integer" */
 	nn_label_type label_type; /* classes */
 	int nclasses;			  /* 0: a number */
 	const char **classes;	  /* in order of class number */
@@ -75,11 +75,11 @@ extern int nn_model_outputs(nn_task task, const nn_loss *loss, int ntargets,
  *	56	8	zero
  *	64	..	sections
  */
-#define NN_MODEL_MAGIC "NNMODEL\n"
-#define NN_MODEL_DIGEST_AT 24
+#define NN_MODEL_MAGIC		 "NNMODEL\n"
+#define NN_MODEL_DIGEST_AT	 24
 #define NN_MODEL_DIGEST_SIZE 32
 #define NN_MODEL_DIGEST_FROM 56
-#define NN_MODEL_HEADER 64
+#define NN_MODEL_HEADER		 64
 
 extern bool nn_model_write(const nn_model *m, nn_writer *w, nn_error *err);
 
@@ -92,9 +92,9 @@ extern nn_model *nn_model_read(nn_arena *arena, const void *bytes, size_t n,
 							   nn_error *err);
 
 /*
- * Predicting: records in, numbers out; synchronous, on one thread, with
- * kernels that are row_independent, so that a row alone and among others
- * gives the same bits.
+ * Predicting: records in, numbers out; synchronous, on one thread.  Where the
+ * device's kernels are row_independent, a row alone and among others gives the
+ * same bits.
  *
  * A row of the output is: regression, the targets' values in their own units;
  * binary and multiclass, a probability for each class (two for binary);
@@ -106,12 +106,18 @@ extern nn_predictor *nn_predictor_create(nn_arena *arena, const nn_model *m,
 										 const nn_device_ops *device,
 										 int max_rows, nn_error *err);
 extern void nn_predictor_release(nn_predictor *p); /* NULL is fine */
+/* Bytes of device memory that it takes; 0 and *err when that overflows. */
+extern size_t nn_predictor_size(const nn_model *m, const nn_device_ops *device,
+								int max_rows, nn_error *err);
+/* What the networks take for a row among so many, by the clock, encoding not
+ * counted; negative when the device failed. */
+extern double nn_predictor_seconds(nn_predictor *p, int rows, nn_error *err);
 extern bool nn_predict(nn_predictor *p, const char *records, int rows,
 					   double *out, nn_error *err);
 /* The output of the layer labelled so (or numbered, "3"), of network 0: rows
  * of *width numbers.  NN_UNDEFINED when there is no such layer. */
-extern bool nn_embed(nn_predictor *p, const char *records, int rows,
-					 int layer, nn_real *out, nn_error *err);
+extern bool nn_embed(nn_predictor *p, const char *records, int rows, int layer,
+					 nn_real *out, nn_error *err);
 extern bool nn_model_layer(const nn_model *m, const char *name, int *layer,
 						   int *width, nn_error *err);
 

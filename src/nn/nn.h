@@ -31,18 +31,18 @@ typedef NN_REAL nn_real;
 #define NN_INLINE static inline
 #endif
 
-#define NN_MAX_DIMS 4
+#define NN_MAX_DIMS	  4
 #define NN_MAX_INPUTS 8
 #define NN_MAX_PARAMS 8
-#define NN_NAME_SIZE 64 /* labels, layer and option names, with the zero */
+#define NN_NAME_SIZE  64 /* labels, layer and option names, with the zero */
 
 /*
  * Upper bounds on what a network may be, checked before any product of sizes
  * is formed, so that hostile model bytes or layer text cannot overflow one.
  */
-#define NN_MAX_LAYERS 1000
-#define NN_MAX_UNITS (1 << 20)		/* numbers per row of any tensor */
-#define NN_MAX_NUMBERS (1LL << 31)	/* numbers in the parameters */
+#define NN_MAX_LAYERS  1000
+#define NN_MAX_UNITS   (1 << 20)   /* numbers per row of any tensor */
+#define NN_MAX_NUMBERS (1LL << 31) /* numbers in the parameters */
 
 typedef struct nn_shape
 {

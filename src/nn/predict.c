@@ -8,84 +8,139 @@
  */
 #include "model.h"
 
+#include <math.h>
 #include <string.h>
+#include <time.h>
+
+/*
+ * What one pass of rows needs.  A device with memory of its own has two, so
+ * that the host encodes rows, and the rows of one pass travel, while the
+ * device computes the other.
+ */
+typedef struct lane
+{
+	nn_device device;
+	bool opened;
+	nn_exec **execs; /* one for each network */
+	nn_real *x;		 /* host memory to encode into: an exec's, or our own */
+	nn_real *y;		 /* host memory for outputs; NULL: the exec's own serve */
+	int rows;		 /* under way, */
+	double *out;	 /* and where their predictions go */
+} lane;
+
+#define MAX_LANES 2
 
 struct nn_predictor
 {
 	const nn_model *model;
-	nn_device device;
-	bool opened;
 	bool own_memory; /* the device's memory is not the host's */
 	int rows;		 /* of a pass, at most */
-	nn_exec **execs; /* one for each network */
+	int nlanes;
+	lane lanes[MAX_LANES];
 	nn_real **params;
-	nn_real *x; /* host memory to encode into: an exec's, or our own */
-	nn_real *y; /* host memory for outputs; NULL: the exec's own serve */
 };
+
+static size_t
+output_numbers(const nn_predictor *p)
+{
+	return (size_t) p->rows * p->model->networks[0].graph->outputs;
+}
 
 /*
  * Host memory beside the device's: where that is not the host's, and where a
  * network's output is its input, so that the one must not overwrite the other.
  */
 static bool
-create_staging(nn_predictor *p, nn_arena *arena, nn_error *err)
+create_staging(nn_predictor *p, lane *l, nn_arena *arena, nn_error *err)
 {
 	const nn_model *m = p->model;
-	size_t rows = (size_t) p->rows;
-	bool needed = p->own_memory;
+	const nn_device_ops *ops = l->device.ops;
+	bool needed = false;
 
-	for (int i = 0; i < m->nnetworks; i++)
-		needed |= p->execs[i]->y == p->execs[i]->x;
-	p->x = p->execs[0]->x;
-	if (needed)
-	{
-		p->y = nn_alloc_array(arena, rows * m->networks[0].graph->outputs,
-							  sizeof(nn_real), err);
-		if (p->y == NULL)
-			return false;
-	}
 	if (p->own_memory)
-		p->x = nn_alloc_array(arena, rows * m->features->layout.width,
-							  sizeof(nn_real), err);
-	return p->x != NULL;
+	{
+		l->x = ops->alloc_host(&l->device, (size_t) p->rows *
+											   m->features->layout.width *
+											   sizeof(nn_real));
+		l->y = ops->alloc_host(&l->device, (size_t) m->nnetworks *
+											   output_numbers(p) *
+											   sizeof(nn_real));
+		return (l->x != NULL && l->y != NULL) ||
+			   nn_fail(err, NN_NOMEM,
+					   "out of memory for copies to device \"%s\"", ops->name);
+	}
+	for (int i = 0; i < m->nnetworks; i++)
+		needed |= l->execs[i]->y == l->execs[i]->x;
+	l->x = l->execs[0]->x;
+	if (needed)
+		l->y = nn_alloc_array(arena, output_numbers(p), sizeof(nn_real), err);
+	return l->y != NULL || !needed;
 }
 
-static bool
-create_exec(nn_predictor *p, int number, nn_arena *arena, nn_error *err)
+/* The parameters of a network where the device can read them. */
+static nn_real *
+place_params(nn_predictor *p, int number, nn_error *err)
 {
 	const nn_network *n = &p->model->networks[number];
+	nn_device *d = &p->lanes[0].device;
 	size_t bytes = n->graph->nparams * sizeof(nn_real);
-	nn_real *params = (nn_real *) n->params;
 
-	if (p->own_memory)
+	if (!p->own_memory)
+		return (nn_real *) n->params;
+	if (p->params[number] == NULL)
 	{
-		params = p->device.ops->alloc(&p->device, bytes > 0 ? bytes : 1);
-		if (params == NULL)
-			return nn_fail(err, NN_DEVICE_NOMEM, "out of device memory");
-		p->params[number] = params;
-		p->device.ops->upload(&p->device, params, n->params, bytes);
+		p->params[number] = d->ops->alloc(d, bytes > 0 ? bytes : 1);
+		if (p->params[number] == NULL)
+		{
+			nn_fail(err, NN_DEVICE_NOMEM, "out of device memory");
+			return NULL;
+		}
+		d->ops->upload(d, p->params[number], n->params, bytes);
 	}
-	p->execs[number] = nn_exec_create(arena, n->graph, &p->device, params,
-									  p->rows, false, err);
-	return p->execs[number] != NULL;
+	return p->params[number];
 }
 
 static bool
-prepare(nn_predictor *p, nn_arena *arena, nn_error *err)
+create_lane(nn_predictor *p, lane *l, nn_arena *arena, nn_error *err)
 {
 	const nn_model *m = p->model;
 
-	p->execs = nn_alloc_array(arena, m->nnetworks, sizeof(nn_exec *), err);
-	p->params = nn_alloc_array(arena, m->nnetworks, sizeof(nn_real *), err);
-	if (p->execs == NULL || p->params == NULL)
+	l->execs = nn_alloc_array(arena, m->nnetworks, sizeof(nn_exec *), err);
+	if (l->execs == NULL)
 		return false;
-	p->opened = p->device.ops->open(&p->device, 0, err);
-	if (!p->opened)
+	l->opened = l->device.ops->open(&l->device, 0, err);
+	if (!l->opened)
 		return false;
 	for (int i = 0; i < m->nnetworks; i++)
-		if (!create_exec(p, i, arena, err))
+	{
+		nn_real *params = place_params(p, i, err);
+
+		if (params == NULL)
 			return false;
-	return create_staging(p, arena, err);
+		l->execs[i] = nn_exec_create(arena, m->networks[i].graph, &l->device,
+									 params, p->rows, false, err);
+		if (l->execs[i] == NULL)
+			return false;
+	}
+	return create_staging(p, l, arena, err);
+}
+
+static bool
+prepare(nn_predictor *p, nn_arena *arena, const nn_device_ops *device,
+		nn_error *err)
+{
+	p->params =
+		nn_alloc_array(arena, p->model->nnetworks, sizeof(nn_real *), err);
+	if (p->params == NULL)
+		return false;
+	for (int i = 0; i < p->nlanes; i++)
+	{
+		p->lanes[i].device.ops = device;
+		if (!create_lane(p, &p->lanes[i], arena, err))
+			return false;
+	}
+	/* the first lane's work brings the parameters that all read */
+	return device->sync(&p->lanes[0].device, err);
 }
 
 nn_predictor *
@@ -97,86 +152,215 @@ nn_predictor_create(nn_arena *arena, const nn_model *m,
 	if (p == NULL)
 		return NULL;
 	p->model = m;
-	p->device.ops = device;
-	p->own_memory = device->alloc != nn_cpu_plain.alloc;
+	p->own_memory = device->own_memory;
+	p->nlanes = p->own_memory ? MAX_LANES : 1;
 	p->rows = max_rows;
-	if (prepare(p, arena, err))
+	if (prepare(p, arena, device, err))
 		return p;
 	nn_predictor_release(p);
 	return NULL;
 }
 
+size_t
+nn_predictor_size(const nn_model *m, const nn_device_ops *device, int rows,
+				  nn_error *err)
+{
+	size_t lanes = device->own_memory ? MAX_LANES : 1, total = 0;
+
+	for (int i = 0; i < m->nnetworks; i++)
+	{
+		const nn_graph *g = m->networks[i].graph;
+		size_t exec = nn_exec_size(g, rows, false, err);
+
+		if (exec == 0)
+			return 0;
+		total += lanes * exec;
+		if (device->own_memory)
+			total += g->nparams * sizeof(nn_real);
+	}
+	return total;
+}
+
+static void
+release_lane(lane *l, int networks)
+{
+	const nn_device_ops *ops = l->device.ops;
+
+	if (l->device.ops->own_memory)
+	{
+		ops->free_host(&l->device, l->x);
+		ops->free_host(&l->device, l->y);
+	}
+	for (int i = 0; i < networks; i++)
+		nn_exec_release(l->execs[i]);
+	ops->close(&l->device);
+	l->opened = false;
+}
+
 void
 nn_predictor_release(nn_predictor *p)
 {
-	if (p == NULL || !p->opened)
+	lane *first;
+
+	if (p == NULL)
 		return;
-	for (int i = 0; i < p->model->nnetworks; i++)
+	first = &p->lanes[0];
+	/* the parameters belong to the first lane's device */
+	for (int i = p->nlanes - 1; i >= 0; i--)
 	{
-		nn_exec_release(p->execs[i]);
-		if (p->params[i] != NULL)
-			p->device.ops->free(&p->device, p->params[i]);
+		for (int j = 0; i == 0 && first->opened && j < p->model->nnetworks; j++)
+			if (p->params[j] != NULL)
+				first->device.ops->free(&first->device, p->params[j]);
+		if (p->lanes[i].opened)
+			release_lane(&p->lanes[i], p->model->nnetworks);
 	}
-	p->device.ops->close(&p->device);
-	p->opened = false;
 }
 
-/* Run one network over rows that are encoded in p->x. */
+/* Run one network over rows that are encoded in l->x. */
 static void
-run_network(nn_predictor *p, int number, int rows)
+run_network(const nn_predictor *p, lane *l, int number, int rows)
 {
-	nn_exec *e = p->execs[number];
-	nn_pass pass = {.device = &p->device, .rows = rows, .batch_rows = rows};
+	nn_exec *e = l->execs[number];
+	nn_pass pass = {.device = &l->device, .rows = rows, .batch_rows = rows};
 	size_t bytes =
 		(size_t) rows * p->model->features->layout.width * sizeof(nn_real);
 
 	if (p->own_memory)
-		p->device.ops->upload(&p->device, e->x, p->x, bytes);
-	else if (e->x != p->x)
-		memcpy(e->x, p->x, bytes);
+		l->device.ops->upload(&l->device, e->x, l->x, bytes);
+	else if (e->x != l->x)
+		memcpy(e->x, l->x, bytes);
 	nn_exec_forward(e, &pass);
 }
 
-/* The outputs of a network that has run, in host memory, to be overwritten. */
-static nn_real *
-network_outputs(nn_predictor *p, int number, int rows)
+/* Take what a lane's networks have computed. */
+static bool
+finish_lane(const nn_predictor *p, lane *l, nn_error *err)
 {
-	const nn_exec *e = p->execs[number];
+	const nn_model *m = p->model;
 
-	if (p->y == NULL)
-		return e->y;
-	p->device.ops->download(&p->device, p->y, e->y,
-							(size_t) rows * e->graph->outputs *
-								sizeof(nn_real));
-	return p->y;
+	if (l->rows == 0)
+		return true;
+	if (!l->device.ops->sync(&l->device, err))
+	{
+		l->rows = 0;
+		return false;
+	}
+	for (int i = 0; i < m->nnetworks; i++)
+		nn_model_add_outputs(m, l->rows, i == 0,
+							 l->y + (size_t) i * output_numbers(p), l->out);
+	nn_model_scale_outputs(m, l->rows, m->nnetworks, l->out);
+	l->rows = 0;
+	return true;
+}
+
+/* All networks, whose outputs come to the lane's memory later. */
+static void
+start_lane(const nn_predictor *p, lane *l, const char *records, int rows,
+		   double *out)
+{
+	const nn_model *m = p->model;
+
+	nn_features_encode(m->features, records, rows, l->x);
+	for (int i = 0; i < m->nnetworks; i++)
+	{
+		run_network(p, l, i, rows);
+		l->device.ops->download(
+			&l->device, l->y + (size_t) i * output_numbers(p), l->execs[i]->y,
+			(size_t) rows * l->execs[i]->graph->outputs * sizeof(nn_real));
+	}
+	l->rows = rows;
+	l->out = out;
+}
+
+static bool
+predict_in_lanes(nn_predictor *p, const char *records, int rows, double *out,
+				 nn_error *err)
+{
+	bool ok = true;
+	int part, number = 0;
+
+	for (; rows > 0 && ok; rows -= part)
+	{
+		lane *l = &p->lanes[number++ % p->nlanes];
+
+		part = rows < p->rows ? rows : p->rows;
+		ok = finish_lane(p, l, err);
+		if (ok)
+			start_lane(p, l, records, part, out);
+		records += part * p->model->features->record_size;
+		out += (size_t) part * p->model->outputs;
+	}
+	for (int i = 0; i < p->nlanes; i++)
+		ok = finish_lane(p, &p->lanes[i], err) && ok;
+	return ok;
+}
+
+/* On the host, where a pass ends before the next begins. */
+static void
+predict_here(nn_predictor *p, const char *records, int rows, double *out)
+{
+	const nn_model *m = p->model;
+	lane *l = &p->lanes[0];
+
+	nn_features_encode(m->features, records, rows, l->x);
+	for (int i = 0; i < m->nnetworks; i++)
+	{
+		nn_real *y = l->execs[i]->y;
+
+		run_network(p, l, i, rows);
+		if (l->y != NULL)
+		{
+			memcpy(l->y, y,
+				   (size_t) rows * m->networks[i].graph->outputs *
+					   sizeof(nn_real));
+			y = l->y;
+		}
+		nn_model_add_outputs(m, rows, i == 0, y, out);
+	}
+	nn_model_scale_outputs(m, rows, m->nnetworks, out);
 }
 
 bool
 nn_predict(nn_predictor *p, const char *records, int rows, double *out,
 		   nn_error *err)
 {
-	const nn_model *m = p->model;
 	int part;
 
+	if (p->own_memory)
+		return predict_in_lanes(p, records, rows, out, err);
 	for (; rows > 0; rows -= part)
 	{
 		part = rows < p->rows ? rows : p->rows;
-		nn_features_encode(m->features, records, part, p->x);
-		for (int i = 0; i < m->nnetworks; i++)
-		{
-			nn_real *y;
-
-			run_network(p, i, part);
-			y = network_outputs(p, i, part);
-			if (!p->device.ops->sync(&p->device, err))
-				return false;
-			nn_model_add_outputs(m, part, i == 0, y, out);
-		}
-		nn_model_scale_outputs(m, part, m->nnetworks, out);
-		records += part * m->features->record_size;
-		out += (size_t) part * m->outputs;
+		predict_here(p, records, part, out);
+		records += part * p->model->features->record_size;
+		out += (size_t) part * p->model->outputs;
 	}
 	return true;
+}
+
+double
+nn_predictor_seconds(nn_predictor *p, int rows, nn_error *err)
+{
+	lane *l = &p->lanes[0];
+	double best = INFINITY;
+
+	rows = rows < p->rows ? rows : p->rows;
+	for (int round = 0; round < 3; round++)
+	{
+		struct timespec from, to;
+		double seconds;
+
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		for (int i = 0; i < p->model->nnetworks; i++)
+			run_network(p, l, i, rows);
+		if (!l->device.ops->sync(&l->device, err))
+			return -1;
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		seconds = (double) (to.tv_sec - from.tv_sec) +
+				  1e-9 * (double) (to.tv_nsec - from.tv_nsec);
+		best = seconds < best ? seconds : best;
+	}
+	return best / rows;
 }
 
 bool
@@ -184,18 +368,19 @@ nn_embed(nn_predictor *p, const char *records, int rows, int layer,
 		 nn_real *out, nn_error *err)
 {
 	const nn_features *f = p->model->features;
-	const nn_tensor *t = &p->execs[0]->layers[layer].out;
+	lane *l = &p->lanes[0];
+	nn_device *d = &l->device;
+	const nn_tensor *t = &l->execs[0]->layers[layer].out;
 	size_t width = nn_count(&t->shape);
 	int part;
 
 	for (; rows > 0; rows -= part)
 	{
 		part = rows < p->rows ? rows : p->rows;
-		nn_features_encode(f, records, part, p->x);
-		run_network(p, 0, part);
-		p->device.ops->download(&p->device, out, t->data,
-								part * width * sizeof(nn_real));
-		if (!p->device.ops->sync(&p->device, err))
+		nn_features_encode(f, records, part, l->x);
+		run_network(p, l, 0, part);
+		d->ops->download(d, out, t->data, part * width * sizeof(nn_real));
+		if (!d->ops->sync(d, err))
 			return false;
 		records += part * f->record_size;
 		out += part * width;
@@ -212,7 +397,7 @@ typedef struct shared_rows
 	int rows, layer;
 	char *out;
 	size_t out_size; /* of a row */
-	bool failed; /* set by the first to fail, which sets err */
+	bool failed;	 /* set by the first to fail, which sets err */
 	nn_error *err;
 } shared_rows;
 
@@ -253,7 +438,7 @@ nn_predict_by_team(nn_team *team, nn_predictor *const *predictors,
 
 	s.out_size =
 		layer < 0 ? p->model->outputs * sizeof(double)
-				  : nn_count(&p->execs[0]->layers[layer].out.shape) *
+				  : nn_count(&p->lanes[0].execs[0]->layers[layer].out.shape) *
 						sizeof(nn_real);
 	nn_team_run(team, predict_share, &s);
 	return !s.failed;

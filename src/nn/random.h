@@ -34,8 +34,7 @@ extern nn_key nn_random_key(uint64_t seed, uint32_t stream, uint64_t step);
 NN_INLINE uint64_t
 nn_random_bits(nn_key key, uint64_t counter)
 {
-	uint32_t lo = (uint32_t) counter,
-			 hi = (uint32_t) (counter >> 32),
+	uint32_t lo = (uint32_t) counter, hi = (uint32_t) (counter >> 32),
 			 k = key.word;
 
 	for (int round = 0; round < 10; round++)

@@ -17,13 +17,19 @@
 #include "trainer.h"
 
 void
-nn_trainer_rows(nn_device *d, const uint32_t *index, int from, int rows,
-				int width, const nn_real *x, nn_real *y)
+nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows, int width,
+				const nn_real *x, nn_real *y)
 {
+	const uint32_t *index = b->index != NULL ? b->index + from : NULL;
+
 	if (rows == 0)
 		return;
-	if (index != NULL)
-		d->ops->gather(d, rows, width, x, index + from, y);
+	if (b->host)
+		d->ops->upload_rows(d, rows, width,
+							index != NULL ? x : x + (size_t) from * width,
+							index, y);
+	else if (index != NULL)
+		d->ops->gather(d, rows, width, x, index, y);
 	else
 		d->ops->copy(d, y, x + (size_t) from * width,
 					 (size_t) rows * width * sizeof(nn_real));
@@ -57,13 +63,15 @@ compute_gradient(nn_trainer *t, member *m, const nn_pass *p)
 	nn_device *d = &m->device;
 	nn_exec *e = m->exec;
 
-	nn_trainer_rows(d, b->index, p->first_row, p->rows, t->graph->layout->width,
-					b->x, e->x);
-	nn_trainer_rows(d, b->index, p->first_row, p->rows, t->conf.target_width,
-					b->y, m->y);
+	nn_trainer_rows(d, b, p->first_row, p->rows, t->graph->layout->width, b->x,
+					e->x);
+	nn_trainer_rows(d, b, p->first_row, p->rows, t->conf.target_width, b->y,
+					m->y);
 	if (b->weight != NULL)
-		nn_trainer_rows(d, b->index, p->first_row, p->rows, 1, b->weight,
-						m->weight);
+		nn_trainer_rows(d, b, p->first_row, p->rows, 1, b->weight, m->weight);
+	if (nn_tail_gradient(&t->tail, e, p, loss, m, 1.0 / b->rows,
+						 b->weight != NULL))
+		return;
 	nn_exec_forward(e, p);
 	if (p->rows > 0)
 	{
@@ -173,6 +181,7 @@ update_slice(nn_trainer *t, member *m)
 		.clip_value = o->clipvalue,
 		.t = t->step + 1,
 	};
+	int count = 0;
 	double scale =
 		o->global_clipnorm > 0 ? clip_scale(t, -1, o->global_clipnorm) : 1;
 	size_t from;
@@ -192,8 +201,9 @@ update_slice(nn_trainer *t, member *m)
 		args.param = t->params + from;
 		for (int j = 0; j < 3; j++)
 			args.slot[j] = t->slot[j] == NULL ? NULL : t->slot[j] + from;
-		d->ops->optimizer(d, &args);
+		m->updates[count++] = args;
 	}
+	d->ops->optimizers(d, count, m->updates);
 }
 
 /*
@@ -276,6 +286,7 @@ step_member(int number, void *arg)
 bool
 nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 {
+	nn_device *d = &t->members[0].device;
 	nn_pass p;
 
 	if (b->rows < 1 || b->rows > t->conf.batch_rows)
@@ -284,12 +295,19 @@ nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 					   t->conf.batch_rows);
 	t->batch = b;
 	t->rate = rate;
+	/* what norms of gradients are is for the host to know */
+	if (!t->norms)
+		d->ops->begin_step(d);
 	nn_team_run(t->team, step_member, t);
 	if (!nn_trainer_goes_on(t, err))
+	{
+		d->ops->end_step(d);
 		return false;
+	}
 	/* the others sleep now, so none reads what this changes */
 	p = nn_trainer_pass(t, 0);
 	nn_exec_learn(t->members[0].exec, &p);
+	d->ops->end_step(d);
 	t->step++;
 	t->rows += b->rows;
 	for (int i = 0; i < t->size && t->norms; i++)

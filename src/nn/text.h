@@ -23,9 +23,9 @@
 
 #include "arena.h"
 
-#define NN_MAX_TEXT 65536 /* bytes of network text */
-#define NN_MAX_ARGS 32
-#define NN_MAX_LIST 64
+#define NN_MAX_TEXT	 65536 /* bytes of network text */
+#define NN_MAX_ARGS	 32
+#define NN_MAX_LIST	 64
 #define NN_MAX_DEPTH 8
 
 typedef enum nn_value_kind

@@ -22,10 +22,10 @@ typedef enum nn_link
 /* What a loss can learn. */
 typedef enum nn_task
 {
-	NN_REGRESSION,	/* numbers */
-	NN_BINARY,		/* one of two classes */
-	NN_MULTICLASS,	/* one of several classes */
-	NN_MULTILABEL	/* several yes-or-no targets */
+	NN_REGRESSION, /* numbers */
+	NN_BINARY,	   /* one of two classes */
+	NN_MULTICLASS, /* one of several classes */
+	NN_MULTILABEL  /* several yes-or-no targets */
 } nn_task;
 
 typedef struct nn_loss_ops
@@ -42,7 +42,7 @@ typedef struct nn_optimizer_ops
 {
 	nn_named named;
 	nn_optimizer_kind kind;
-	double learning_rate; /* default */
+	double learning_rate;			/* default */
 	int (*slots)(const void *conf); /* numbers kept for each parameter */
 	double (*slot_value)(const void *conf); /* initial; NULL: zeros */
 	void (*args)(const void *conf, nn_optimizer_args *a); /* all but n, t.. */
@@ -59,7 +59,7 @@ typedef struct nn_schedule_ops
 	double (*factor)(const void *conf, const void *state, double rate,
 					 int64_t step, int64_t steps, int64_t steps_per_epoch);
 	void (*observe)(const void *conf, void *state, double loss); /* or NULL */
-	bool (*check)(const void *conf, nn_error *err); /* or NULL */
+	bool (*check)(const void *conf, nn_error *err);				 /* or NULL */
 } nn_schedule_ops;
 
 /* Names known from Keras or PyTorch, but not offered, each with a sentence
@@ -114,8 +114,7 @@ extern const void *nn_named_parse(nn_arena *arena, const char *what,
 								  void **conf, const char **canonical,
 								  nn_error *err);
 
-extern nn_loss *nn_loss_parse(nn_arena *arena, const char *text,
-							  nn_error *err);
+extern nn_loss *nn_loss_parse(nn_arena *arena, const char *text, nn_error *err);
 extern nn_optimizer *nn_optimizer_parse(nn_arena *arena, const char *text,
 										nn_error *err);
 extern nn_schedule *nn_schedule_parse(nn_arena *arena, const char *text,
@@ -134,10 +133,12 @@ extern void nn_schedule_observe(nn_schedule *s, double loss);
 extern void nn_link_apply(const nn_loss *loss, int rows, int classes,
 						  nn_real *y);
 
-/* Rows in host memory (device memory for a device that is not a CPU). */
+/* Rows in device memory; "host" says of a device with memory of its own that
+ * they are in the host's nevertheless. */
 typedef struct nn_batch
 {
 	int rows;
+	bool host;
 	const uint32_t *index; /* row i is x[index[i]]; NULL: x[i] */
 	const nn_real *x;	   /* encoded rows, layout->width wide */
 	const nn_real *y;	   /* targets, target_width wide */
@@ -153,6 +154,7 @@ typedef struct nn_trainer_conf
 	int threads;
 	double l1, l2; /* of kernels */
 	uint64_t seed;
+	nn_precision precision;
 	bool (*stop)(void); /* see nn_device; then NN_INTERRUPTED */
 } nn_trainer_conf;
 

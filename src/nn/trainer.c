@@ -123,7 +123,9 @@ plan_updates(nn_trainer *t, nn_arena *arena, nn_error *err)
 		m->from = i * slice < g->nparams ? i * slice : g->nparams;
 		m->to = m->from + slice < g->nparams ? m->from + slice : g->nparams;
 		m->norm = nn_alloc_array(arena, t->nsegments, sizeof(double), err);
-		if (m->norm == NULL)
+		m->updates =
+			nn_alloc_array(arena, t->nsegments, sizeof(nn_optimizer_args), err);
+		if (m->norm == NULL || m->updates == NULL)
 			return false;
 	}
 	return true;
@@ -138,6 +140,7 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 		   at = 0;
 
 	m->device.stop = t->conf.stop;
+	m->device.precision = t->conf.precision;
 	m->opened = ops->open(&m->device, 0, err);
 	if (!m->opened)
 		return false;
@@ -232,6 +235,9 @@ create(nn_trainer *t, nn_arena *arena, const nn_device_ops *device,
 		if (m->exec == NULL || !nn_trainer_goes_on(t, err))
 			return false;
 	}
+	t->tail.first = -1;
+	if (t->size == 1)
+		nn_tail_find(&t->tail, t->members[0].exec);
 	t->team = nn_team_create(arena, t->size, err);
 	return t->team != NULL;
 }
@@ -344,7 +350,7 @@ predict_member(int number, void *arg)
 	for (; p.first_row < end; p.first_row += p.rows)
 	{
 		p.rows = end - p.first_row < e->rows ? end - p.first_row : e->rows;
-		nn_trainer_rows(d, t->batch->index, p.first_row, p.rows,
+		nn_trainer_rows(d, t->batch, p.first_row, p.rows,
 						t->graph->layout->width, t->batch->x, e->x);
 		nn_exec_forward(e, &p);
 		d->ops->download(d, t->out + (size_t) p.first_row * outputs, e->y,

@@ -24,9 +24,10 @@ typedef struct member
 	double *sums; /* see below */
 	nn_real *y;	  /* targets of its share of the batch */
 	nn_real *weight;
-	double *norm;	 /* host memory: squares of its slice, by segment */
-	size_t from, to; /* slice of the parameters that it updates */
-	double loss;	 /* host memory: sum of its losses */
+	double *norm; /* host memory: squares of its slice, by segment */
+	nn_optimizer_args *updates; /* host memory, by segment */
+	size_t from, to;			/* slice of the parameters that it updates */
+	double loss;				/* host memory: sum of its losses */
 	bool failed;
 	nn_error error;
 } member;
@@ -40,6 +41,14 @@ enum
 	SUMS
 };
 
+/* The last layers, where a kernel takes them as a whole (tail.c). */
+typedef struct tail
+{
+	int first; /* layer of the graph; negative: none */
+	nn_mlp_args args;
+	int dropout[NN_MLP_LAYERS]; /* number of that of a layer, if it has one */
+} tail;
+
 struct nn_trainer
 {
 	const nn_graph *graph;
@@ -51,6 +60,7 @@ struct nn_trainer
 	segment *segments;
 	nn_real *params;
 	nn_real *slot[3];
+	tail tail;
 	bool norms; /* whether norms of gradients are needed */
 	int64_t step;
 	int64_t rows; /* since the loss was last asked for */
@@ -68,14 +78,21 @@ nn_trainer_share(int rows, int members)
 	return rows / members + (rows % members != 0);
 }
 
+/* Find the tail of a network that has memory; and take its gradient together
+ * with that of what comes before it, if there is one. */
+extern void nn_tail_find(tail *t, const nn_exec *e);
+extern bool nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p,
+							 const nn_loss *loss, const member *m, double scale,
+							 bool weighted);
+
 /* False, with NN_INTERRUPTED, when results may be undone. */
 extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
 
 /* What part of t->batch a member takes. */
 extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
 
-/* Rows of x from a number on, or those that index says, into y. */
-extern void nn_trainer_rows(nn_device *d, const uint32_t *index, int from,
-							int rows, int width, const nn_real *x, nn_real *y);
+/* Rows of a batch from a number on, of x or what else it has, into y. */
+extern void nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows,
+							int width, const nn_real *x, nn_real *y);
 
 #endif /* NN_TRAINER_H */

@@ -79,11 +79,15 @@ typedef enum NeuralBatchStart
  */
 extern bool neural_may_be_left;
 
-/* The node (batch_scan.c): its place in plans, and the value of a call. */
+/*
+ * The node (batch_scan.c): its place in plans, the value of a call, and for a
+ * function that it calls, by the call's context, where its query predicts.
+ */
 extern CustomScan *neural_batch_node(void);
 extern bool neural_is_batch_node(Plan *plan);
 extern void neural_batch_register(void);
 extern Datum neural_batch_value(FunctionCallInfo fcinfo);
+extern struct NeuralPlacement *neural_batch_placement(Node *context);
 
 /* Settings and hooks, from _PG_init. */
 extern void neural_batch_init(void);

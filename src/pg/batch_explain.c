@@ -128,7 +128,7 @@ neural_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 		ExplainPropertyText("Model", linitial(names), es);
 	else
 		ExplainPropertyList("Models", names, es);
-	ExplainPropertyText("Device", "CPU", es);
+	neural_placement_explain(b->placement, es);
 	if (!es->analyze)
 		return;
 	if (b->threads > 1)

@@ -20,6 +20,8 @@
 
 /* Rows of a batch that may fail, until the rest is left to the function. */
 #define FAILING_ROWS 8
+/* A GPU is given as many rows as work_mem has room for, up to this. */
+#define GPU_BATCH_ROWS 65536
 
 /* ---------- models ---------- */
 
@@ -78,7 +80,9 @@ make_room(BatchScan *b)
 	Size row = b->nkept * (sizeof(Datum) + sizeof(bool)) +
 			   b->ncalls * sizeof(BatchPlace) + sizeof(MinimalTuple),
 		 most = (Size) work_mem * 1024 / 4 / row;
-	int room = (int) Min(Max(most, 1), neural_batch_rows);
+	int rows = b->placement->gpu ? Max(neural_batch_rows, GPU_BATCH_ROWS)
+								 : neural_batch_rows,
+		room = (int) Min(Max(most, 1), rows);
 	MemoryContext old;
 
 	if (b->room > 0)
@@ -108,7 +112,10 @@ neural_batch_ready(BatchScan *b)
 		neural_batch_adopt(c);
 		ready |= c->nmodels > 0 && is_worth_it(c);
 		for (int j = 0; j < c->nmodels; j++)
+		{
 			c->models[j].rows = 0;
+			neural_predict_place(c->models[j].state);
+		}
 	}
 	if (ready)
 		make_room(b);
@@ -344,36 +351,27 @@ neural_batch_read_failing(BatchScan *b)
 
 /* ---------- predicting ---------- */
 
-/*
- * Rows between two looks for a cancel: some milliseconds, also of a network
- * that is very large.
- */
-static int
-rows_at_once(const NeuralPredictState *s)
-{
-	double weights = 1;
-
-	for (int i = 0; i < s->model->nnetworks; i++)
-		weights += s->model->networks[i].graph->nparams;
-	return Max(1, (int) Min(s->loaded->max_rows, 1e9 / weights));
-}
-
 static void
 predict_model(BatchScan *b, BatchModel *m)
 {
-	int threads = neural_batch_threads(b, m->state, m->rows);
-	int most = threads * rows_at_once(m->state), part;
+	NeuralPredictState *s = m->state;
+	int part;
 
 	for (int done = 0; done < m->rows; done += part)
 	{
-		nn_error err;
+		const char *records = m->records + done * m->record_size;
+		char *out = m->out + done * m->out_size;
+		int threads =
+			neural_predict_place(s) ? 1 : neural_batch_threads(b, s, m->rows);
 
 		CHECK_FOR_INTERRUPTS();
-		part = Min(m->rows - done, most);
-		neural_check(neural_batch_team_predict(
-						 b, m, threads, m->records + done * m->record_size,
-						 part, m->out + done * m->out_size, &err),
-					 &err);
+		part = Min(m->rows - done, threads * neural_predict_rows(s));
+		if (threads > 1)
+			neural_batch_team_predict(b, m, threads, records, part, out);
+		else if (s->finish->finish_layer != NULL)
+			neural_predict_run_layer(s, records, part, (nn_real *) out);
+		else
+			neural_predict_run(s, records, part, (double *) out);
 	}
 }
 

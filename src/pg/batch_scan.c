@@ -135,7 +135,7 @@ begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
 	fmgr_info_set_expr((Node *) expr, &c->function);
 	c->fcinfo = palloc0(SizeForFunctionCallInfo(nargs));
 	InitFunctionCallInfoData(*c->fcinfo, &c->function, nargs, expr->inputcollid,
-							 NULL, NULL);
+							 (fmNodePtr) b, NULL);
 	c->args = palloc(sizeof(ExprState *) * nargs);
 	for (int i = 0; i < nargs; i++)
 	{
@@ -193,6 +193,21 @@ create_scan(CustomScan *plan)
 	return (Node *) b;
 }
 
+/* How many rows the planner expects to be read. */
+static double
+expected_rows(const BatchScan *b)
+{
+	const Plan *plan = b->css.ss.ps.plan;
+	double rows = outerPlan(plan)->plan_rows;
+
+	/* no more than it takes to fill the LIMIT above */
+	if (b->start > 0)
+		rows *= Min(1, b->start / Max(plan->plan_rows, 1));
+	if (b->bound > 0)
+		rows = Min(rows, b->bound);
+	return Max(rows, 1);
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
@@ -214,6 +229,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	b->calls = palloc0(sizeof(BatchCall) * b->ncalls);
 	for (int i = 0; i < b->ncalls; i++)
 		begin_call(b, &b->calls[i], list_nth(plan->custom_exprs, i));
+	b->placement = neural_placement(estate, b->ncalls * expected_rows(b));
 	find_kept_columns(b, &plan->scan.plan);
 
 	targets = ask_batch_all(b, plan->scan.plan.targetlist,
@@ -251,6 +267,15 @@ call_function(BatchCall *c, bool *isnull)
 	if (c->model_column > 0 && c->scan->counts.batches > 0)
 		neural_batch_adopt(c);
 	return value;
+}
+
+NeuralPlacement *
+neural_batch_placement(Node *context)
+{
+	if (context == NULL || !IsA(context, CustomScanState) ||
+		((CustomScanState *) context)->methods != &exec_methods)
+		return NULL;
+	return ((BatchScan *) context)->placement;
 }
 
 Datum

@@ -14,7 +14,7 @@
 #include "port/atomics.h"
 
 #include "batch.h"
-#include "predict_state.h"
+#include "predict_device.h"
 
 typedef struct BatchScan BatchScan;
 typedef struct BatchTeam BatchTeam;
@@ -106,6 +106,7 @@ struct BatchScan
 	bool calls_may_fail; /* computing a call's row may */
 	int ncalls, ncolumns;
 	BatchCall *calls;
+	NeuralPlacement *placement;
 	int nkept;
 	AttrNumber *kept; /* columns */
 	bool evaluates;	  /* expressions, to read rows */
@@ -157,14 +158,13 @@ extern void neural_batch_show_whole(BatchScan *b, int row);
 extern void neural_batch_predict(BatchScan *b);
 
 /*
- * How many threads are to predict so many rows, and predicting by so many:
+ * How many threads are to predict so many rows, and predicting by several:
  * rows of numbers, or of a layer's output, as the call wants (batch_team.c).
  */
 extern int neural_batch_threads(const BatchScan *b, const NeuralPredictState *s,
 								int rows);
-extern bool neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
-									  const char *records, int rows, void *out,
-									  nn_error *err);
+extern void neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
+									  const char *records, int rows, void *out);
 
 /* The result for the row at hand. */
 extern Datum neural_batch_finish(BatchCall *c);

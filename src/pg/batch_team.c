@@ -120,23 +120,18 @@ neural_batch_threads(const BatchScan *b, const NeuralPredictState *s, int rows)
 	return work * rows < 2 * WORTH_A_THREAD ? 1 : threads_of_query(b);
 }
 
-bool
+void
 neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
-						  const char *records, int rows, void *out,
-						  nn_error *err)
+						  const char *records, int rows, void *out)
 {
 	NeuralPredictState *s = m->state;
-	nn_team *team = threads > 1 ? find_team(b, threads) : NULL;
+	nn_team *team = find_team(b, threads);
 	int layer = s->finish->finish_layer != NULL ? s->layer : -1;
+	nn_error err;
 
 	b->threads = Max(b->threads, nn_team_size(team));
-	if (nn_team_size(team) > 1)
-		return nn_predict_by_team(
-			team, find_members(m, nn_team_size(team))->predictors, records,
-			rows, layer, out, err);
-	if (layer < 0)
-		return nn_predict(s->loaded->predictor, records, rows, (double *) out,
-						  err);
-	return nn_embed(s->loaded->predictor, records, rows, layer, (nn_real *) out,
-					err);
+	neural_check(nn_predict_by_team(
+					 team, find_members(m, nn_team_size(team))->predictors,
+					 records, rows, layer, out, &err),
+				 &err);
 }

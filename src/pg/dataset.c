@@ -20,7 +20,7 @@ struct NeuralStream
 	NeuralTraining *training;
 	const NeuralDataset *data;
 	uint64 seed;
-	bool shuffle, drop_partial;
+	bool for_device, shuffle, drop_partial;
 	int batch_rows;
 	int64 pass;
 
@@ -33,9 +33,7 @@ struct NeuralStream
 	uint32_t *block_order;
 	int block, nblocks;
 	nn_real *buffer_x, *buffer_y, *buffer_weight;
-
-	/* the same, on a device that has memory of its own */
-	nn_real *device_x, *device_y, *device_weight;
+	bool host; /* see nn_batch */
 };
 
 /* Numbers of a row of the file. */
@@ -260,13 +258,14 @@ alloc_buffers(NeuralStream *s)
 }
 
 NeuralStream *
-neural_stream(NeuralTraining *t, const NeuralDataset *d)
+neural_stream(NeuralTraining *t, const NeuralDataset *d, bool for_device)
 {
 	NeuralStream *s = palloc0(sizeof(*s));
 	Size n = d->file ? d->block_rows : d->rows;
 
 	s->training = t;
 	s->data = d;
+	s->for_device = for_device;
 	s->seed = t->options->seed;
 	s->shuffle = t->options->shuffle != 0;
 	s->drop_partial = t->drop_partial;
@@ -289,20 +288,18 @@ make_order(NeuralStream *s, uint32_t *order, int n, int64 number)
 			order[i] = i;
 }
 
-/* Rows at hand, where the training's device can read them. */
+/* Rows at hand, where the training's device can read them if there is room. */
 static void
 hand_over(NeuralStream *s, const nn_real *x, const nn_real *y,
 		  const nn_real *weight)
 {
 	NeuralTraining *t = s->training;
-	const NeuralDataset *d = s->data;
-	Size room = d->file ? d->block_rows : d->rows, n = s->rows;
 
-	s->x =
-		neural_device_rows(t, &s->device_x, room * d->width, x, n * d->width);
-	s->y = neural_device_rows(t, &s->device_y, room * d->target_width, y,
-							  n * d->target_width);
-	s->weight = neural_device_rows(t, &s->device_weight, room, weight, n);
+	s->x = x;
+	s->y = y;
+	s->weight = weight;
+	s->host = !s->for_device ||
+			  !neural_device_rows(t, s->data, &s->x, &s->y, &s->weight);
 }
 
 /* The next rows at hand: a pass over all, or a block. */
@@ -343,6 +340,7 @@ neural_stream_next(NeuralStream *s, nn_batch *batch)
 			least = 1;
 	}
 	batch->rows = Min(s->batch_rows, s->rows - s->at);
+	batch->host = s->host && s->training->device->own_memory;
 	batch->index = s->order + s->at;
 	batch->x = s->x;
 	batch->y = s->y;

@@ -2,64 +2,63 @@
  * device_rows.c
  *	  Encoded rows in the memory of a device that has its own.
  *
- * Such a device is opened once for all of a training's rows; they are given
- * back when the training ends (training.c).  Being copied, rows are waited
- * for, so the host's may change afterwards: this happens once for rows that
- * lie in memory, and once a block for those of a file.
+ * Rows that fit there are copied once, and batches are gathered by the device.
+ * Others, and those of a file, stay with the host, which hands over those of
+ * each batch (nn_batch.host).  The device is opened when it is chosen
+ * (training_device.c), and all is given back when the training ends.
  */
+#include "gpu.h"
 #include "training.h"
 
-static void
-open_device(NeuralTraining *t)
+/* Room for count numbers from host memory, and a copy of them; false: none. */
+static bool
+place(NeuralTraining *t, const nn_real *from, Size count, const nn_real **to)
 {
-	nn_error err;
-
-	if (t->rows_device.ops != NULL)
-		return;
-	t->rows_device.ops = t->device;
-	if (!t->device->open(&t->rows_device, 0, &err))
-	{
-		t->rows_device.ops = NULL;
-		neural_ereport(&err);
-	}
-}
-
-static nn_real *
-take(NeuralTraining *t, Size numbers)
-{
-	Size bytes = numbers * sizeof(nn_real);
-	char text[32];
+	const nn_device_ops *ops = t->device;
+	Size bytes = count * sizeof(nn_real);
 	void *p;
 
-	if (t->ndevice_blocks == lengthof(t->device_blocks))
-		elog(ERROR, "unexpected number of copies of rows");
-	p = t->device->alloc(&t->rows_device, bytes);
+	if (from == NULL)
+		return true;
+	p = ops->alloc(&t->rows_device, bytes);
 	if (p == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("device \"%s\" has no room for %s of encoded rows",
-						t->device->name,
-						neural_size_text(bytes, text, sizeof(text))),
-				 errhint("Use fewer rows or columns, or device => 'cpu'.")));
-	t->device_blocks[t->ndevice_blocks++] = p;
-	return p;
+		return false;
+	t->device_rows[t->ndevice_rows++] = p;
+	t->device_bytes += bytes;
+	neural_gpu_count(bytes);
+	ops->upload(&t->rows_device, p, from, bytes);
+	*to = p;
+	return true;
 }
 
-const nn_real *
-neural_device_rows(NeuralTraining *t, nn_real **at, Size room,
-				   const nn_real *from, Size count)
+static void
+forget_rows(NeuralTraining *t)
 {
+	while (t->ndevice_rows > 0)
+		t->device->free(&t->rows_device, t->device_rows[--t->ndevice_rows]);
+	neural_gpu_uncount(t->device_bytes);
+	t->device_bytes = 0;
+}
+
+bool
+neural_device_rows(NeuralTraining *t, const NeuralDataset *d, const nn_real **x,
+				   const nn_real **y, const nn_real **weight)
+{
+	Size rows = d->rows;
 	nn_error err;
 
-	if (!t->device->own_memory || from == NULL)
-		return from;
-	open_device(t);
-	if (*at == NULL)
-		*at = take(t, room);
-	Assert(count <= room);
-	t->device->upload(&t->rows_device, *at, from, count * sizeof(nn_real));
-	neural_check(t->device->sync(&t->rows_device, &err), &err);
-	return *at;
+	if (t->rows_device.ops == NULL || !t->rows_on_device || d->file != NULL)
+		return false;
+	if (place(t, d->x, rows * d->width, x) &&
+		place(t, d->y, rows * d->target_width, y) &&
+		place(t, d->weight, rows, weight))
+	{
+		neural_check(t->device->sync(&t->rows_device, &err), &err);
+		return true;
+	}
+	/* somebody else has taken what was free when this was planned */
+	forget_rows(t);
+	return false;
 }
 
 void
@@ -67,9 +66,7 @@ neural_device_rows_release(NeuralTraining *t)
 {
 	if (t->rows_device.ops == NULL)
 		return;
-	for (int i = 0; i < t->ndevice_blocks; i++)
-		t->device->free(&t->rows_device, t->device_blocks[i]);
-	t->ndevice_blocks = 0;
+	forget_rows(t);
 	t->device->close(&t->rows_device);
 	t->rows_device.ops = NULL;
 }

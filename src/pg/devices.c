@@ -36,7 +36,7 @@ put_device(ReturnSetInfo *result, const char *kind, int number,
 
 	put_text(kind, &values[0], &nulls[0]);
 	values[1] = Int32GetDatum(number);
-	nulls[1] = reason != NULL;
+	nulls[1] = info->name[0] == '\0'; /* there is none */
 	put_text(info->name, &values[2], &nulls[2]);
 	put_size(info->memory, &values[3], &nulls[3]);
 	put_size(info->memory_free, &values[4], &nulls[4]);
@@ -62,6 +62,7 @@ neural_devices(PG_FUNCTION_ARGS)
 		put_device(result, "cuda", 0, &info,
 				   err.detail[0] != '\0' ? err.detail : err.message);
 	for (int i = 0; cuda != NULL && cuda->describe(i, &info); i++)
-		put_device(result, "cuda", i, &info, NULL);
+		put_device(result, "cuda", i, &info,
+				   info.reason[0] != '\0' ? info.reason : NULL);
 	return (Datum) 0;
 }

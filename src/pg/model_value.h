@@ -43,6 +43,7 @@ typedef struct NeuralLoadedModel
 	int max_rows; /* of one call of nn_predict without splitting inside */
 	Size size;
 	int pins;
+	struct NeuralDeviceModel *device; /* predict_device.c */
 } NeuralLoadedModel;
 
 /* Load (or find) the model of a value; pinned until pin_context is reset. */

@@ -12,6 +12,8 @@
 #include "utils/guc.h"
 
 #include "batch.h"
+#include "gpu.h"
+#include "predict_device.h"
 #include "progress.h"
 
 PG_MODULE_MAGIC;
@@ -81,5 +83,7 @@ _PG_init(void)
 		&neural_cuda_library, "neural_cuda", PGC_SUSET, 0, NULL, NULL, NULL);
 	neural_batch_init();
 	neural_progress_init();
+	neural_predict_device_init();
+	neural_gpu_init();
 	MarkGUCPrefixReserved("neural");
 }

@@ -24,7 +24,7 @@
 
 #include "batch.h"
 #include "json.h"
-#include "predict_state.h"
+#include "predict_device.h"
 
 /* ---------- what a model must be ---------- */
 
@@ -439,10 +439,7 @@ read_row(NeuralPredictState *s, FunctionCallInfo fcinfo, int declared)
 static inline Datum
 predict_record(NeuralPredictState *s)
 {
-	nn_error err;
-
-	neural_check(nn_predict(s->loaded->predictor, s->record, 1, s->out, &err),
-				 &err);
+	neural_predict_run(s, s->record, 1, s->out);
 	return s->finish->finish(s, s->out);
 }
 
@@ -633,7 +630,6 @@ neural_embed(PG_FUNCTION_ARGS)
 {
 	NeuralPredictState *s;
 	nn_real *out;
-	nn_error err;
 
 	if (fcinfo->nargs == 0)
 		return neural_batch_value(fcinfo);
@@ -644,8 +640,6 @@ neural_embed(PG_FUNCTION_ARGS)
 	set_layer(s, PG_GETARG_TEXT_PP(2));
 	read_row(s, fcinfo, 4);
 	out = palloc(sizeof(nn_real) * s->layer_width);
-	neural_check(
-		nn_embed(s->loaded->predictor, s->record, 1, s->layer, out, &err),
-		&err);
+	neural_predict_run_layer(s, s->record, 1, out);
 	return finish_embed(s, out);
 }

@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+#include "batch.h"
 #include "predict_state.h"
 
 static inline void
@@ -65,10 +66,14 @@ create_state(MemoryContext context, const NeuralFinish *finish)
 NeuralPredictState *
 neural_predict_state(FunctionCallInfo fcinfo, const NeuralFinish *finish)
 {
-	if (unlikely(fcinfo->flinfo->fn_extra == NULL))
-		fcinfo->flinfo->fn_extra =
-			create_state(fcinfo->flinfo->fn_mcxt, finish);
-	return fcinfo->flinfo->fn_extra;
+	NeuralPredictState *s = fcinfo->flinfo->fn_extra;
+
+	if (likely(s != NULL))
+		return s;
+	s = create_state(fcinfo->flinfo->fn_mcxt, finish);
+	s->placement = neural_batch_placement(fcinfo->context);
+	fcinfo->flinfo->fn_extra = s;
+	return s;
 }
 
 char *
@@ -83,6 +88,7 @@ forget_model(NeuralPredictState *s)
 {
 	s->found = false;
 	s->loaded = NULL;
+	s->device = NULL;
 	s->reader = NULL;
 	s->class_text = NULL;
 	s->class_number = NULL;
@@ -345,6 +351,7 @@ neural_predict_clone(const NeuralPredictState *s, MemoryContext context)
 	NeuralPredictState *clone = create_state(context, s->finish);
 
 	clone->type = s->type;
+	clone->placement = s->placement;
 	clone->loaded = s->loaded;
 	neural_model_pin(clone->loaded, clone->model_context);
 	prepare_model(clone);

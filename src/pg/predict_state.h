@@ -32,6 +32,9 @@ typedef struct NeuralMoment
 
 typedef struct NeuralPredictState NeuralPredictState;
 
+/* A model where a GPU can predict with it. */
+typedef struct NeuralDeviceModel NeuralDeviceModel;
+
 /*
  * What a function makes of the network's output.  prepare checks that the
  * model suits it, once for each model; finish turns an output row into the
@@ -53,8 +56,8 @@ struct NeuralPredictState
 	/* the model, and how it was asked for */
 	bool found;
 	Oid relid;
-	int version;	   /* asked for; 0: the active one */
-	int found_version; /* 0: of a value */
+	int version;				  /* asked for; 0: the active one */
+	int found_version;			  /* 0: of a value */
 	Oid toast_relid, toast_value; /* of a value, when it is stored outside */
 	NeuralMoment moment;
 	MemoryContext model_context; /* pins the model; reset with it */
@@ -62,6 +65,10 @@ struct NeuralPredictState
 	const nn_model *model;
 	char *record;
 	double *out;
+
+	/* where it predicts (predict_device.h); NULL: on the CPU */
+	struct NeuralPlacement *placement;
+	NeuralDeviceModel *device;
 
 	/* reading rows */
 	MemoryContext row_context;
@@ -113,8 +120,8 @@ extern void neural_predict_read_array(NeuralPredictState *s, Datum array);
  * so nothing in it can fail.  Reads rows of the same type with the same model,
  * and finishes with the same label, layer and type.
  */
-extern NeuralPredictState *
-neural_predict_clone(const NeuralPredictState *s, MemoryContext context);
+extern NeuralPredictState *neural_predict_clone(const NeuralPredictState *s,
+												MemoryContext context);
 
 /* Whether what the state found is still what a call would find. */
 extern bool neural_predict_is_current(const NeuralPredictState *s);

@@ -72,6 +72,7 @@ static const Option options[] = {
 	{"label_smoothing", OPTION_NUMBER, AT(label_smoothing), 0, 0.99},
 	{"activate", OPTION_TEXT, AT(activate)},
 	{"time_zone", OPTION_TEXT, AT(time_zone)},
+	{"precision", OPTION_TEXT, AT(precision)},
 	{"threads", OPTION_INT, AT(threads), 1, 64},
 	{"max_seconds", OPTION_NUMBER, AT(max_seconds), 0.001, 1e9},
 	{"metric", OPTION_TEXT, AT(metric)},

@@ -55,6 +55,7 @@ typedef struct NeuralTrainOptions
 	int64 seed;
 	bool seed_given;
 	const char *device;
+	const char *precision; /* of a GPU's products */
 
 	/* options */
 	List *columns; /* of NeuralColumnOption * */

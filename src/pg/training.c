@@ -34,8 +34,9 @@ neural_training_memory_left(const NeuralTraining *t)
 	used += t->rows * (sizeof(uint8) + sizeof(uint32_t));
 	if (t->graph != NULL)
 		used += t->graph->nparams * sizeof(nn_real) +
-				(t->conf.threads > 0 ? nn_trainer_size(t->graph, &t->conf, &err)
-									 : 0);
+				(t->conf.threads > 0 && !t->device->own_memory
+					 ? nn_trainer_size(t->graph, &t->conf, &err)
+					 : 0);
 	return used < limit ? limit - used : 0;
 }
 
@@ -65,6 +66,7 @@ end_training(void *arg)
 	nn_trainer_release(t->trainer);
 	t->trainer = NULL;
 	neural_device_rows_release(t);
+	neural_device_release(t);
 	neural_progress_end(t);
 	pgstat_report_activity(STATE_RUNNING, t->query);
 }

@@ -94,6 +94,14 @@ typedef struct NeuralDataset
 	int block_rows;			 /* of the file */
 } NeuralDataset;
 
+/* What was asked for. */
+typedef enum NeuralDeviceWish
+{
+	NEURAL_DEVICE_AUTO,
+	NEURAL_DEVICE_CPU,
+	NEURAL_DEVICE_CUDA
+} NeuralDeviceWish;
+
 typedef struct NeuralEpoch
 {
 	double loss, validation_loss, metric, rate, seconds;
@@ -161,11 +169,16 @@ typedef struct NeuralTraining
 	const nn_metric_ops *metric;
 	nn_trainer_conf conf;
 
-	/* rows on a device that has memory of its own (device_rows.c) */
+	/* a device that has memory of its own (training_device.c), and the rows
+	 * that lie there (device_rows.c) */
+	NeuralDeviceWish device_wish;
+	bool gpu_used;		/* a slot is held */
+	Size trainer_bytes; /* of device memory, counted */
+	bool rows_on_device;
 	nn_device rows_device;
-	void *device_blocks[8];
-	int ndevice_blocks;
-	nn_real *device_batch; /* of rows to judge */
+	void *device_rows[3];
+	int ndevice_rows;
+	Size device_bytes;
 
 	/* trained */
 	nn_trainer *trainer;
@@ -248,10 +261,14 @@ extern void neural_split_open(NeuralTraining *t);
 extern double neural_split_read(NeuralTraining *t, Datum value, bool isnull);
 extern void neural_split_decide(NeuralTraining *t);
 
-/* dataset.c: batches in random order. */
+/*
+ * dataset.c: batches in random order, for the training's device or else to be
+ * read by the host.
+ */
 typedef struct NeuralStream NeuralStream;
 
-extern NeuralStream *neural_stream(NeuralTraining *t, const NeuralDataset *d);
+extern NeuralStream *neural_stream(NeuralTraining *t, const NeuralDataset *d,
+								   bool for_device);
 extern void neural_stream_next(NeuralStream *s, nn_batch *batch);
 
 /* Up to n rows of x, evenly drawn; returns how many. */
@@ -259,13 +276,24 @@ extern int neural_dataset_sample(const NeuralTraining *t,
 								 const NeuralDataset *d, int n, nn_real *x);
 
 /*
- * device_rows.c: count numbers as the training's device can read them.  They
- * are copied to *at, which is made with the given room when it is NULL; the
- * CPU reads them where they are, and NULL stays NULL.
+ * training_device.c: what the device was asked to be, before reading; what it
+ * is, when the network is known, and whether the rows go there, too.  After a
+ * failure to take device memory: whether there is something else to try.
  */
-extern const nn_real *neural_device_rows(NeuralTraining *t, nn_real **at,
-										 Size room, const nn_real *from,
-										 Size count);
+extern void neural_device_check(NeuralTraining *t);
+extern void neural_device_choose(NeuralTraining *t);
+/* That of products, where it is not that of all numbers; else NULL. */
+extern const char *neural_training_precision(const NeuralTraining *t);
+extern bool neural_device_next(NeuralTraining *t, const nn_error *err);
+extern void neural_device_release(NeuralTraining *t);
+
+/*
+ * device_rows.c: where on the training's device the rows of a dataset are, to
+ * which they are copied; false when they are not there.
+ */
+extern bool neural_device_rows(NeuralTraining *t, const NeuralDataset *d,
+							   const nn_real **x, const nn_real **y,
+							   const nn_real **weight);
 extern void neural_device_rows_release(NeuralTraining *t);
 
 /* training_loop.c: outputs before the link for all rows of the dataset. */

@@ -100,10 +100,13 @@ open_trainer(NeuralTraining *t)
 					 &err);
 		pfree(x);
 	}
-	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
-								   t->params, &err);
-	if (t->trainer == NULL)
-		trainer_failed(&err);
+	do
+	{
+		t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
+									   t->params, &err);
+		if (t->trainer == NULL && !neural_device_next(t, &err))
+			trainer_failed(&err);
+	} while (t->trainer == NULL);
 }
 
 /*
@@ -122,9 +125,8 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 
 		CHECK_FOR_INTERRUPTS();
 		b.rows = (int) Min(t->plan.batch_rows, d->rows - i);
-		b.x = neural_device_rows(t, &t->device_batch,
-								 (Size) t->plan.batch_rows * d->width,
-								 d->x + i * d->width, (Size) b.rows * d->width);
+		b.host = t->device->own_memory;
+		b.x = d->x + i * d->width;
 		if (!nn_trainer_predict(t->trainer, &b, raw + i * t->graph->outputs,
 								&err))
 			trainer_failed(&err);
@@ -490,7 +492,7 @@ open_loop(Loop *l)
 	NeuralTraining *t = l->t;
 	Size rows = Max(t->validation.rows, 1);
 
-	l->stream = neural_stream(t, &t->training);
+	l->stream = neural_stream(t, &t->training, true);
 	l->model = t->model;
 	l->raw = MemoryContextAllocHuge(CurrentMemoryContext,
 									rows * t->graph->outputs * sizeof(nn_real));

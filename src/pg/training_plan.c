@@ -100,7 +100,7 @@ learn_encoders(NeuralTraining *t)
 }
 
 /*
- * --- loss, optimizer, schedule, metric, device ---
+ * --- loss, optimizer, schedule, metric ---
  */
 
 static const char *
@@ -201,25 +201,6 @@ choose_metric(NeuralTraining *t)
 							   t->metric->named.name)));
 }
 
-static void
-choose_device(NeuralTraining *t)
-{
-	const char *device = t->options->device;
-
-	bool cuda = device != NULL && (pg_strcasecmp(device, "cuda") == 0 ||
-								   pg_strcasecmp(device, "gpu") == 0);
-
-	if (device != NULL && !cuda && pg_strcasecmp(device, "auto") != 0 &&
-		pg_strcasecmp(device, "cpu") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unrecognized device \"%s\"", device),
-						errhint("It can be auto, cpu or cuda.")));
-	t->device = cuda ? neural_cuda_device() : neural_training_device();
-	t->threads = t->options->threads > 0
-					 ? Min(t->options->threads, neural_threads())
-					 : neural_threads();
-}
-
 /*
  * What can be found wrong before the rows are read: names that do not exist,
  * text that does not parse.  The results are thrown away, as what they mean
@@ -231,7 +212,7 @@ neural_training_check(NeuralTraining *t)
 	const NeuralTrainOptions *o = t->options;
 	nn_error err;
 
-	choose_device(t);
+	neural_device_check(t);
 	if (o->time_zone != NULL && pg_tzset(o->time_zone) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -406,24 +387,31 @@ interrupted(void)
 }
 
 static void
-check_memory(NeuralTraining *t)
+configure_trainer(NeuralTraining *t)
 {
-	Size left = neural_training_memory_left(t), need, judged;
-	char a[32], b[32];
-	nn_error err;
-
 	t->conf.loss = t->loss;
 	t->conf.optimizer = t->optimizer;
 	t->conf.target_width = neural_target_width(t);
 	t->conf.batch_rows = t->plan.batch_rows;
-	/* one thread drives a device that computes by itself */
-	t->conf.threads = t->device->own_memory ? 1 : t->threads;
+	t->conf.threads = t->threads;
 	set_number(&t->conf.l1, t->options->l1);
 	set_number(&t->conf.l2, t->options->l2);
 	t->conf.seed = t->options->seed;
 	t->conf.stop = interrupted;
+}
+
+/* The host's; that of a device is looked at when it is chosen. */
+static void
+check_memory(NeuralTraining *t, Size left)
+{
+	Size need, judged;
+	char a[32], b[32];
+	nn_error err;
+
 	need = nn_trainer_size(t->graph, &t->conf, &err);
 	neural_check(need > 0, &err);
+	if (t->device->own_memory)
+		need = 0;
 	judged = t->validation_rows * NEURAL_JUDGED_BYTES(nn_model_predicted(
 									  t->task, t->ntargets, t->model_targets));
 	if (t->predecessor != NULL) /* which has predicted them as well */
@@ -454,6 +442,8 @@ check_memory(NeuralTraining *t)
 void
 neural_training_plan(NeuralTraining *t)
 {
+	Size left;
+
 	choose_loss(t);
 	choose_optimizer(t);
 	choose_metric(t);
@@ -464,5 +454,8 @@ neural_training_plan(NeuralTraining *t)
 	learn_encoders(t);
 	build_network(t);
 	choose_epochs(t);
-	check_memory(t);
+	left = neural_training_memory_left(t);
+	configure_trainer(t);
+	neural_device_choose(t);
+	check_memory(t, left);
 }

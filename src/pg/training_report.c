@@ -46,7 +46,7 @@ static NeuralDataset *
 some_training_rows(NeuralTraining *t)
 {
 	NeuralDataset *d = palloc0(sizeof(*d));
-	NeuralStream *stream = neural_stream(t, &t->training);
+	NeuralStream *stream = neural_stream(t, &t->training, false);
 	Size width = t->training.width, target_width = t->training.target_width;
 	int64 most =
 		Min(t->training_rows,
@@ -219,6 +219,8 @@ write_settings(const NeuralTraining *t, StringInfo s)
 											  : "auto");
 	neural_append_integer(s, "seed", t->options->seed);
 	neural_append_text(s, "device", t->device->name);
+	if (neural_training_precision(t) != NULL)
+		neural_append_text(s, "precision", neural_training_precision(t));
 	neural_append_number(s, "threads", t->threads);
 	neural_append_number(s, "rows", (double) t->rows);
 	neural_append_number(s, "validation_rows", (double) t->validation_rows);

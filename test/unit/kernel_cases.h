@@ -177,6 +177,29 @@ mn(const context *t)
 	return (size_t) t->m * t->n;
 }
 
+/* Rows that stay in host memory until they are asked for. */
+static void
+run_upload_rows(context *t)
+{
+	float *x = host_in(t, mn(t));
+	float *kept = malloc(mn(t) * sizeof(float));
+	uint32_t *index = malloc((size_t) t->m * sizeof(uint32_t));
+
+	if (kept == NULL || index == NULL)
+		exit(2);
+	memcpy(kept, x, mn(t) * sizeof(float));
+	for (int i = 0; i < t->m; i++)
+		index[i] = (uint32_t) ((i * 7 + 3) % t->m);
+	t->d->ops->upload_rows(t->d, t->m, t->n, kept, index, fresh(t, mn(t)));
+	t->d->ops->upload_rows(t->d, t->m, t->n, kept, NULL, fresh(t, mn(t)));
+	memset(kept, 0xff, mn(t) * sizeof(float));
+	memset(index, 0xff, (size_t) t->m * sizeof(uint32_t));
+	for (int i = 0; i < 8; i++)
+		t->d->ops->upload_rows(t->d, t->m, t->n, x, NULL, fresh(t, mn(t)));
+	free(index);
+	free(kept);
+}
+
 static void
 run_gather(context *t)
 {
@@ -442,6 +465,137 @@ run_penalty(context *t)
 	t->d->ops->regularize(t->d, n, 0.1, 0.2, in(t, n), sum_from(t, 2), NULL);
 }
 
+/* A row of dense layers and their loss, layer by layer: what mlp does. */
+static void
+plain_mlp(nn_device *d, const nn_mlp_args *a)
+{
+	const nn_device_ops *ops = d->ops;
+	int m = a->loss.m;
+	float *in[NN_MLP_LAYERS + 1], *z[NN_MLP_LAYERS], *y[NN_MLP_LAYERS], *dy;
+	nn_loss_args loss = a->loss;
+
+	in[0] = (float *) a->x;
+	for (int i = 0; i < a->nlayers; i++)
+	{
+		const nn_mlp_layer *l = &a->layer[i];
+		size_t bytes = (size_t) m * l->outputs * sizeof(float);
+
+		in[i + 1] = malloc(bytes);
+		z[i] = malloc(bytes);
+		y[i] = malloc(bytes);
+		if (in[i + 1] == NULL || z[i] == NULL || y[i] == NULL)
+			exit(2);
+		ops->dense(d, m, l->outputs, l->inputs, in[i], l->w, l->b, l->f, l->a,
+				   z[i], y[i]);
+		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, y[i], 0,
+					 in[i + 1]);
+	}
+	dy = malloc((size_t) m * loss.n * sizeof(float));
+	loss.pred = in[a->nlayers];
+	loss.dpred = dy;
+	ops->loss(d, &loss);
+	for (int i = a->nlayers - 1; i >= 0; i--)
+	{
+		const nn_mlp_layer *l = &a->layer[i];
+		float *dx =
+			i > 0 ? malloc((size_t) m * l->inputs * sizeof(float)) : a->dx;
+
+		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, dy, 0,
+					 dy);
+		ops->dense_slope(d, m, l->outputs, l->f, l->a, z[i], y[i], dy, dy,
+						 l->db);
+		ops->gemm(d, true, false, l->inputs, l->outputs, m, in[i], dy, 0,
+				  l->dw);
+		if (dx != NULL)
+			ops->gemm(d, false, true, m, l->inputs, l->outputs, dy, l->w,
+					  i > 0 ? 0 : a->dx_beta, dx);
+		free(dy);
+		dy = i > 0 ? dx : NULL;
+		free(in[i + 1]);
+		free(z[i]);
+		free(y[i]);
+	}
+}
+
+static void
+run_one_mlp(context *t, nn_mlp_args *a, const int *width,
+			const nn_function *function)
+{
+	for (int i = 0; i < a->nlayers; i++)
+	{
+		nn_mlp_layer *l = &a->layer[i];
+		float *w = host_in(t, (size_t) width[i] * width[i + 1]);
+
+		/* small enough that no function is at its ends */
+		for (int j = 0; j < width[i] * width[i + 1]; j++)
+			w[j] /= sqrtf((float) width[i]);
+		l->inputs = width[i];
+		l->outputs = width[i + 1];
+		l->f = function[i];
+		l->a = 0.3;
+		if (i < a->nlayers - 1 && i % 3 != 2)
+		{
+			l->dropout = 0.3;
+			l->key = nn_random_key(7, NN_STREAM_MASK + (uint32_t) i, 4);
+		}
+		l->w = at(t, w);
+		l->b = i % 3 != 1 ? in(t, width[i + 1]) : NULL;
+		l->dw = fresh(t, (size_t) width[i] * width[i + 1]);
+		l->db = l->b != NULL ? fresh(t, width[i + 1]) : NULL;
+	}
+	a->loss.m = t->m;
+	a->loss.n = width[a->nlayers];
+	a->loss.scale = 1.0 / t->m;
+	a->loss.sum = sum_from(t, 1);
+	if (t->remote)
+		check(t->d->ops->mlp(t->d, a), "mlp does %d rows", t->m);
+	else
+		plain_mlp(t->d, a);
+}
+
+static int
+narrow(int width)
+{
+	return width < NN_MLP_WIDTH ? width : NN_MLP_WIDTH;
+}
+
+/* Of numbers and of classes; one layer, and as many as there may be. */
+static void
+run_mlp(context *t)
+{
+	const int many[] = {narrow(t->k), 9, 33, 1, 17, narrow(t->n), 8, 5, 3};
+	const int few[] = {narrow(t->k), narrow(t->n), narrow(t->k), 4};
+	const int one[] = {narrow(t->k), narrow(t->n)};
+	const nn_function of_many[] = {NN_RELU, NN_TANH, NN_GELU,	 NN_LINEAR,
+								   NN_SILU, NN_ELU,	 NN_SIGMOID, NN_LINEAR};
+	const nn_function of_few[] = {NN_LEAKY_RELU, NN_MISH, NN_LINEAR};
+	const nn_function of_one[] = {NN_SOFTPLUS};
+	float *label = host_in(t, t->m);
+	nn_mlp_args a = {.nlayers = 8, .x = in(t, (size_t) t->m * many[0])};
+
+	a.loss.kind = NN_LOSS_HUBER;
+	a.loss.p[0] = 0.7;
+	a.loss.y = in(t, (size_t) t->m * 3);
+	run_one_mlp(t, &a, many, of_many);
+
+	for (int i = 0; i < t->m; i++)
+		label[i] = (float) (i % 4);
+	a = (nn_mlp_args){.nlayers = 3, .x = in(t, (size_t) t->m * few[0])};
+	a.dx = out(t, (size_t) t->m * few[0]);
+	a.dx_beta = t->beta;
+	a.loss.kind = NN_LOSS_CATEGORICAL;
+	a.loss.p[0] = 0.1;
+	a.loss.y = at(t, label);
+	a.loss.weight = positive(t, t->m, false);
+	run_one_mlp(t, &a, few, of_few);
+
+	a = (nn_mlp_args){.nlayers = 1, .x = in(t, (size_t) t->m * one[0])};
+	a.loss.kind = NN_LOSS_MSE;
+	a.loss.y = in(t, (size_t) t->m * one[1]);
+	a.loss.weight = positive(t, t->m, false);
+	run_one_mlp(t, &a, one, of_one);
+}
+
 static const struct
 {
 	const char *name;
@@ -450,6 +604,7 @@ static const struct
 	double apart; /* the same for a device that adds in another order */
 } kernels[] = {
 	{"gather", run_gather, 0, 0},
+	{"upload_rows", run_upload_rows, 0, 0},
 	{"gemm", run_gemm, 3e-6, 3e-6},
 	{"dense", run_dense, 3e-6, 3e-6},
 	{"dense_slope", run_dense_slope, 0, 3e-7},
@@ -465,6 +620,7 @@ static const struct
 	{"loss", run_loss, 0, 3e-7},
 	{"optimizer", run_optimizer, 0, 0},
 	{"sum_squares, regularize", run_penalty, 0, 3e-7},
+	{"mlp", run_mlp, 3e-6, 3e-6},
 };
 #define KERNELS ((int) (sizeof(kernels) / sizeof(kernels[0])))
 

@@ -30,8 +30,11 @@ static const nn_option options[] = {
 static bool
 infer(nn_layer *l, nn_arena *arena, nn_error *err)
 {
+	const conf *c = l->conf;
+
 	(void) arena;
 	(void) err;
+	l->argument = c->rate;
 	l->out.shape = l->in[0]->shape;
 	return true;
 }

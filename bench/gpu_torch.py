@@ -1,0 +1,74 @@
+"""PyTorch on the GPU, for scripts/gpucheck: what bench/gpu.c measures.
+
+Prints lines of what was measured, a number, and its unit, separated by tabs.
+"compiled" is torch.compile with CUDA graphs.
+"""
+import sys
+import time
+
+import torch
+
+INPUTS = 28
+
+
+def network():
+    return torch.nn.Sequential(
+        torch.nn.Linear(INPUTS, 128), torch.nn.ReLU(),
+        torch.nn.Linear(128, 64), torch.nn.ReLU(),
+        torch.nn.Linear(64, 1)).cuda()
+
+
+def measure(batch, compiled, bf16):
+    torch.manual_seed(1)
+    rows = 1 << 20
+    x = torch.rand(rows, INPUTS, device="cuda") * 2 - 1
+    y = torch.rand(rows, 1, device="cuda")
+    order = torch.randperm(rows, device="cuda")
+    model = network()
+    # with a learning rate that is a tensor the update can be captured, too
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(1e-3, device="cuda"),
+                                 capturable=True, fused=not compiled)
+
+    def step(xs, ys):
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+            loss = torch.nn.functional.mse_loss(model(xs).float(), ys)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    if compiled:
+        step = torch.compile(step, mode="max-autotune")
+    at, steps, begun = 0, 0, 0.0
+    while True:
+        if steps == 20 or (steps > 20 and steps % 32 == 0):
+            torch.cuda.synchronize()
+            if steps == 20:
+                begun = time.perf_counter()
+            elif time.perf_counter() - begun > 3:
+                break
+        chosen = order[at:at + batch]
+        step(x[chosen], y[chosen])
+        steps += 1
+        at = at + batch if at + 2 * batch <= rows else 0
+    return batch * (steps - 20) / (time.perf_counter() - begun)
+
+
+def main():
+    torch.backends.cuda.matmul.allow_tf32 = False
+    for batch in (1024, 65536):
+        for compiled in (False, True):
+            for bf16 in (False, True) if batch > 1024 else (False,):
+                name = "torch %s%s, batch %d" % (
+                    "compiled" if compiled else "eager", " bf16" if bf16 else "", batch)
+                try:
+                    speed = measure(batch, compiled, bf16)
+                except Exception as error:  # a compiler that is not there, for one
+                    print("%s\tfailed: %s\t" % (name, str(error).split("\n")[0][:60]))
+                    continue
+                print("%s\t%.4g\tM rows/s" % (name, speed / 1e6))
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

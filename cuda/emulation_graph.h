@@ -1,0 +1,162 @@
+/*
+ * emulation_graph.h
+ *	  Kernels by address, and graphs of them, of the emulated device.  Included
+ *	  by emulation_host.h.
+ *
+ * A kernel that is started, and a node of a graph, has the arguments that were
+ * there when it was told, as on a real device.
+ */
+#ifndef CUDA_EMULATION_GRAPH_H
+#define CUDA_EMULATION_GRAPH_H
+
+#include <tuple>
+#include <utility>
+
+#include "emulation_host.h"
+
+namespace emulation
+{
+
+/* A kernel with its arguments, which are copied. */
+typedef std::function<void()> (*binder)(const void *kernel, void **arguments);
+
+inline std::map<const void *, binder> kernels;
+
+template <class... P, size_t... I>
+std::function<void()>
+bind_arguments(void (*kernel)(P...), void **arguments,
+			   std::index_sequence<I...>)
+{
+	std::tuple<P...> kept(*(P *) arguments[I]...);
+
+	(void) arguments;
+	return [=] { std::apply(kernel, kept); };
+}
+
+template <class... P>
+std::function<void()>
+bind(const void *kernel, void **arguments)
+{
+	return bind_arguments((void (*)(P...)) kernel, arguments,
+						  std::index_sequence_for<P...>());
+}
+
+template <class... P>
+void
+know_kernel(void (*kernel)(P...))
+{
+	kernels[(const void *) kernel] = bind<P...>;
+}
+
+struct graph_node
+{
+	dim3 grid, block;
+	std::function<void()> kernel;
+};
+
+} /* namespace emulation */
+
+typedef struct cudaKernelNodeParams
+{
+	void *func;
+	dim3 gridDim, blockDim;
+	unsigned sharedMemBytes;
+	void **kernelParams, **extra;
+} cudaKernelNodeParams;
+
+/* Nodes are known by their place; a graph is a chain of them. */
+typedef struct CUgraphNode_st
+{
+	size_t place;
+} * cudaGraphNode_t;
+
+typedef struct CUgraph_st
+{
+	std::deque<emulation::graph_node> nodes;
+	std::deque<CUgraphNode_st> names;
+} * cudaGraph_t, *cudaGraphExec_t;
+
+inline cudaError_t
+cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
+				 size_t, cudaStream_t)
+{
+	auto bound = emulation::kernels.at(kernel)(kernel, arguments);
+
+	EMULATED_DEVICE.launches++;
+	emulation::enqueue([=] { emulation::run_grid(grid, block, bound); });
+	return emulated_result();
+}
+
+inline emulation::graph_node
+emulated_node(const cudaKernelNodeParams *p)
+{
+	return {p->gridDim, p->blockDim,
+			emulation::kernels.at(p->func)(p->func, p->kernelParams)};
+}
+
+inline cudaError_t
+cudaGraphCreate(cudaGraph_t *graph, unsigned)
+{
+	*graph = new CUgraph_st();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphDestroy(cudaGraph_t graph)
+{
+	delete graph;
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphAddKernelNode(cudaGraphNode_t *node, cudaGraph_t graph,
+					   const cudaGraphNode_t *after, size_t count,
+					   const cudaKernelNodeParams *p)
+{
+	if (count != (graph->nodes.empty() ? 0 : 1) ||
+		(count == 1 && after[0] != &graph->names.back()))
+		emulation::die("a graph that is no chain");
+	graph->nodes.push_back(emulated_node(p));
+	graph->names.push_back({graph->names.size()});
+	*node = &graph->names.back();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
+					 unsigned long long)
+{
+	if (EMULATED_DEVICE.no_graphs)
+		return cudaErrorInvalidValue;
+	*exec = new CUgraph_st(*graph);
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+	delete exec;
+	return emulated_result();
+}
+
+/* Sizes of the grid may change, the kernel may not. */
+inline cudaError_t
+cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
+								 const cudaKernelNodeParams *p)
+{
+	EMULATED_DEVICE.changed_nodes++;
+	exec->nodes[node->place] = emulated_node(p);
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
+{
+	EMULATED_DEVICE.graphs++;
+	for (const emulation::graph_node &n : exec->nodes)
+		emulation::enqueue([=]
+						   { emulation::run_grid(n.grid, n.block, n.kernel); });
+	return emulated_result();
+}
+
+#endif /* CUDA_EMULATION_GRAPH_H */

@@ -1,0 +1,345 @@
+/*
+ * graph.cu
+ *	  Steps that come again, started as a whole.
+ *
+ * To start a kernel takes longer than many a kernel runs.  A training step is
+ * the same kernels every time, with few arguments changed: so between
+ * begin_step() and end_step() launches are only noted down.  At the end the
+ * notes are compared with those of earlier steps.  Where one had the same
+ * kernels in the same sizes, its CUDA graph is told the arguments that have
+ * changed, and started; else a graph is made.
+ *
+ * Work that a graph cannot have (copies to and from the host, products by
+ * cuBLASLt) makes the notes come true at once, and the rest of the step is
+ * done as it comes.  Memory that the host hands over in the meantime goes to
+ * buffers that nothing noted down reads yet.
+ */
+#include "gpu.h"
+
+#define MAX_GRAPHS 4
+#define ALIGNMENT  16
+
+/* A launch; its arguments are in the notes' bytes. */
+typedef struct note
+{
+	const void *kernel;
+	dim3 grid, block;
+	int count;
+	size_t at[GPU_MAX_ARGUMENTS], size[GPU_MAX_ARGUMENTS];
+	size_t end; /* of its arguments */
+} note;
+
+typedef struct notes
+{
+	note *list;
+	int count, room;
+	char *bytes;
+	size_t used, bytes_room;
+} notes;
+
+typedef struct step_graph
+{
+	notes made_of;
+	cudaGraph_t graph;
+	cudaGraphExec_t exec;
+	cudaGraphNode_t *nodes;
+	uint64_t last_used;
+} step_graph;
+
+struct gpu_steps
+{
+	notes now;
+	step_graph *graphs[MAX_GRAPHS];
+	uint64_t steps;
+	bool useless; /* graphs cannot be had here */
+};
+
+/* Room for one more of something; false when there is no memory. */
+static bool
+make_room(void **list, size_t size, size_t *room, size_t wanted)
+{
+	void *larger;
+	size_t n = *room > 0 ? *room : 64;
+
+	while (n < wanted)
+		n *= 2;
+	if (n == *room)
+		return true;
+	larger = realloc(*list, n * size);
+	if (larger == NULL)
+		return false;
+	*list = larger;
+	*room = n;
+	return true;
+}
+
+static bool
+add_note(notes *to, const void *kernel, dim3 grid, dim3 block, int count,
+		 const void *const *arguments, const size_t *sizes)
+{
+	size_t bytes = to->used, room = (size_t) to->room;
+	note *n;
+
+	for (int i = 0; i < count; i++)
+		bytes += (sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	if (!make_room((void **) &to->bytes, 1, &to->bytes_room, bytes) ||
+		!make_room((void **) &to->list, sizeof(note), &room,
+				   (size_t) to->count + 1))
+		return false;
+	to->room = (int) room;
+	n = &to->list[to->count++];
+	n->kernel = kernel;
+	n->grid = grid;
+	n->block = block;
+	n->count = count;
+	for (int i = 0; i < count; i++)
+	{
+		n->at[i] = to->used;
+		n->size[i] = sizes[i];
+		memcpy(to->bytes + to->used, arguments[i], sizes[i]);
+		to->used += (sizes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	}
+	n->end = to->used;
+	return true;
+}
+
+static void
+forget(notes *n)
+{
+	free(n->list);
+	free(n->bytes);
+	memset(n, 0, sizeof(*n));
+}
+
+static void
+find_arguments(const notes *from, const note *n, void **arguments)
+{
+	for (int i = 0; i < n->count; i++)
+		arguments[i] = from->bytes + n->at[i];
+}
+
+/* Do what has been noted down. */
+static void
+start_kernels(gpu_state *s, const notes *from)
+{
+	for (int i = 0; i < from->count && s->failure == cudaSuccess; i++)
+	{
+		const note *n = &from->list[i];
+		void *arguments[GPU_MAX_ARGUMENTS];
+
+		find_arguments(from, n, arguments);
+		gpu_check(s,
+				  cudaLaunchKernel(n->kernel, n->grid, n->block, arguments, 0,
+								   s->stream),
+				  "start a kernel");
+	}
+}
+
+void
+gpu_flush(gpu_state *s)
+{
+	if (!s->noting)
+		return;
+	s->noting = false;
+	start_kernels(s, &s->steps->now);
+	s->steps->now.count = 0;
+	s->steps->now.used = 0;
+}
+
+bool
+gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block, int count,
+		 const void *const *arguments, const size_t *sizes)
+{
+	if (!s->noting)
+		return false;
+	if (add_note(&s->steps->now, kernel, grid, block, count, arguments, sizes))
+		return true;
+	gpu_flush(s);
+	return false;
+}
+
+static void
+free_graph(step_graph *g)
+{
+	if (g == NULL)
+		return;
+	if (g->exec != NULL)
+		cudaGraphExecDestroy(g->exec);
+	if (g->graph != NULL)
+		cudaGraphDestroy(g->graph);
+	forget(&g->made_of);
+	free(g->nodes);
+	free(g);
+}
+
+static cudaKernelNodeParams
+node_params(const notes *from, const note *n, void **arguments)
+{
+	cudaKernelNodeParams p = {};
+
+	find_arguments(from, n, arguments);
+	p.func = (void *) n->kernel;
+	p.gridDim = n->grid;
+	p.blockDim = n->block;
+	p.kernelParams = arguments;
+	return p;
+}
+
+/* A graph of the notes, which it takes over; NULL: it cannot be made. */
+static step_graph *
+make_graph(notes *from)
+{
+	step_graph *g = (step_graph *) calloc(1, sizeof(step_graph));
+	size_t count = (size_t) from->count;
+	bool ok;
+
+	if (g == NULL)
+		return NULL;
+	g->nodes = (cudaGraphNode_t *) calloc(count, sizeof(cudaGraphNode_t));
+	ok = g->nodes != NULL && cudaGraphCreate(&g->graph, 0) == cudaSuccess;
+	for (size_t i = 0; i < count && ok; i++)
+	{
+		void *arguments[GPU_MAX_ARGUMENTS];
+		cudaKernelNodeParams p = node_params(from, &from->list[i], arguments);
+
+		ok = cudaGraphAddKernelNode(&g->nodes[i], g->graph,
+									i > 0 ? &g->nodes[i - 1] : NULL,
+									i > 0 ? 1 : 0, &p) == cudaSuccess;
+	}
+	if (!ok || cudaGraphInstantiate(&g->exec, g->graph, 0) != cudaSuccess)
+	{
+		cudaGetLastError();
+		free_graph(g);
+		return NULL;
+	}
+	g->made_of = *from;
+	memset(from, 0, sizeof(*from));
+	return g;
+}
+
+static bool
+same_size(dim3 a, dim3 b)
+{
+	return a.x == b.x && a.y == b.y && a.z == b.z;
+}
+
+/* Whether the two differ in nothing but the values of arguments. */
+static bool
+same_kernels(const notes *a, const notes *b)
+{
+	if (a->count != b->count || a->used != b->used)
+		return false;
+	for (int i = 0; i < a->count; i++)
+	{
+		const note *x = &a->list[i], *y = &b->list[i];
+
+		if (x->kernel != y->kernel || !same_size(x->grid, y->grid) ||
+			!same_size(x->block, y->block) || x->count != y->count)
+			return false;
+	}
+	return true;
+}
+
+/* Tell a graph the arguments of the notes; false when it does not take them. */
+static bool
+set_arguments(step_graph *g, const notes *from)
+{
+	for (int i = 0; i < from->count; i++)
+	{
+		const note *n = &from->list[i];
+		size_t first = n->count > 0 ? n->at[0] : n->end;
+		void *arguments[GPU_MAX_ARGUMENTS];
+		cudaKernelNodeParams p;
+
+		if (memcmp(g->made_of.bytes + first, from->bytes + first,
+				   n->end - first) == 0)
+			continue;
+		p = node_params(from, n, arguments);
+		if (cudaGraphExecKernelNodeSetParams(g->exec, g->nodes[i], &p) !=
+			cudaSuccess)
+			return false;
+		memcpy(g->made_of.bytes + first, from->bytes + first, n->end - first);
+	}
+	return true;
+}
+
+/* The graph for the notes, or NULL. */
+static step_graph *
+find_graph(struct gpu_steps *steps)
+{
+	step_graph **place = &steps->graphs[0];
+
+	for (int i = 0; i < MAX_GRAPHS; i++)
+	{
+		step_graph *g = steps->graphs[i];
+
+		if (g == NULL)
+		{
+			place = &steps->graphs[i];
+			break;
+		}
+		if (same_kernels(&g->made_of, &steps->now))
+		{
+			if (set_arguments(g, &steps->now))
+				return g;
+			cudaGetLastError();
+			place = &steps->graphs[i];
+			break;
+		}
+		if (g->last_used < (*place)->last_used)
+			place = &steps->graphs[i];
+	}
+	free_graph(*place);
+	*place = make_graph(&steps->now);
+	return *place;
+}
+
+void
+gpu_begin_step(nn_device *d)
+{
+	gpu_state *s = gpu_of(d);
+
+	s->step++;
+	if (s->failure != cudaSuccess)
+		return;
+	if (s->steps == NULL)
+		s->steps = (struct gpu_steps *) calloc(1, sizeof(struct gpu_steps));
+	s->noting = s->steps != NULL && !s->steps->useless;
+}
+
+void
+gpu_end_step(nn_device *d)
+{
+	gpu_state *s = gpu_of(d);
+	struct gpu_steps *steps = s->steps;
+	step_graph *g;
+
+	if (!s->noting)
+		return;
+	g = steps->now.count > 0 && s->failure == cudaSuccess ? find_graph(steps)
+														  : NULL;
+	if (g == NULL)
+	{
+		/* whatever the reason, it would be the same next time */
+		steps->useless = steps->now.count > 0;
+		gpu_flush(s);
+		return;
+	}
+	s->noting = false;
+	steps->now.count = 0;
+	steps->now.used = 0;
+	g->last_used = ++steps->steps;
+	gpu_check(s, cudaGraphLaunch(g->exec, s->stream), "start a step");
+}
+
+void
+gpu_steps_release(gpu_state *s)
+{
+	if (s->steps == NULL)
+		return;
+	for (int i = 0; i < MAX_GRAPHS; i++)
+		free_graph(s->steps->graphs[i]);
+	forget(&s->steps->now);
+	free(s->steps);
+	s->steps = NULL;
+}

@@ -1,0 +1,448 @@
+/*
+ * perceptron.cu
+ *	  Small dense layers as a whole: forward, loss and backward in one kernel.
+ *
+ * Layer by layer, a small network spends its time on starting kernels and on
+ * bringing activations to memory and back.  Here a block takes a tile of rows
+ * through all layers and back again.  What flows between layers stays in
+ * shared memory; the weights, which all blocks read, stay in the caches.  On
+ * the way back the slopes overwrite the activations they have used up.
+ *
+ * Each block adds the gradients of its tiles up in memory of its own, in order
+ * of the tiles, and a second kernel adds those of the blocks, in order of the
+ * blocks.  So the sums depend on shapes only.
+ */
+#include "classes.h"
+#include "gpu.h"
+
+#define OWN			 4	   /* rows and columns of a product that a thread has */
+#define NUMBERS		 11264 /* in shared memory */
+#define MOST_ROWS	 32	   /* of a tile */
+#define LEAST_ROWS	 8
+#define BLOCKS_OF_SM 2
+
+typedef struct layer
+{
+	int k, n;		/* inputs, outputs */
+	int in, out, z; /* where those of a row begin; z -1: not kept */
+	size_t dw, db;	/* in the gradients of a block; db: where b is */
+	nn_function f;
+	float a;
+	const float *w, *b;
+	float scale; /* of what dropout keeps; 0: there is none */
+	uint64_t limit;
+	nn_key key;
+} layer;
+
+typedef struct perceptron
+{
+	int m, rows, tiles; /* rows in all, of a tile, and tiles */
+	int nlayers;
+	layer layers[NN_MLP_LAYERS];
+	const float *x;
+	float *dx; /* or NULL */
+	float dx_beta;
+	nn_loss_args loss;
+	size_t nparams;
+	float *partial; /* gradients of the blocks */
+	double *losses;
+} perceptron;
+
+/* The products of a tile are worked through in squares. */
+struct square
+{
+	int i, j; /* where it begins */
+};
+
+static __device__ __forceinline__ square
+square_of(int number, int columns)
+{
+	int across = (columns + OWN - 1) / OWN;
+
+	return square{number / across * OWN, number % across * OWN};
+}
+
+static __device__ __forceinline__ int
+squares_of(int rows, int columns)
+{
+	return (rows + OWN - 1) / OWN * ((columns + OWN - 1) / OWN);
+}
+
+static __device__ __noinline__ float
+value_of(nn_function f, float a, float x)
+{
+	return nn_function_value(f, a, x);
+}
+
+static __device__ __noinline__ float
+slope_of(nn_function f, float a, float x, float y)
+{
+	return nn_function_slope(f, a, x, y);
+}
+
+/* Whether dropout makes a layer's number of the batch zero. */
+static __device__ __noinline__ bool
+is_dropped(nn_key key, uint64_t limit, uint64_t number)
+{
+	return (nn_random_bits(key, number) >> 11) < limit;
+}
+
+/* The slope of a layer's function and dropout, by what was kept of them, of a
+ * number of a tile that begins at row first. */
+static __device__ __forceinline__ float
+slope_at(const layer &l, int rows, int first, const float *kept, int at)
+{
+	float y = kept[(size_t) l.out * rows + at], by = 1;
+
+	if (l.scale != 0)
+	{
+		if (is_dropped(l.key, l.limit, (uint64_t) first * l.n + at))
+			return 0;
+		by = l.scale;
+		y /= by;
+	}
+	if (l.f == NN_LINEAR)
+		return by;
+	return by *
+		   slope_of(l.f, l.a, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at], y);
+}
+
+static __device__ void
+load_rows(const perceptron &p, int first, float *kept)
+{
+	int k = p.layers[0].k, count = p.m - first;
+
+	for (int i = threadIdx.x; i < p.rows * k; i += BLOCK_THREADS)
+		kept[i] = i < count * k ? p.x[(size_t) first * k + i] : 0;
+}
+
+static __device__ void
+go_forward(const layer &l, int rows, int first, float *kept)
+{
+	const float *x = kept + (size_t) l.in * rows;
+
+	for (int s = threadIdx.x; s < squares_of(rows, l.n); s += BLOCK_THREADS)
+	{
+		square at = square_of(s, l.n);
+		float sum[OWN][OWN] = {};
+
+		for (int q = 0; q < l.k; q++)
+		{
+			float w[OWN];
+
+			for (int j = 0; j < OWN; j++)
+				w[j] = at.j + j < l.n ? l.w[q * l.n + at.j + j] : 0;
+			for (int i = 0; i < OWN; i++)
+			{
+				for (int j = 0; j < OWN; j++)
+					sum[i][j] = fmaf(x[(at.i + i) * l.k + q], w[j], sum[i][j]);
+			}
+		}
+		for (int i = 0; i < OWN; i++)
+		{
+			for (int j = 0; j < OWN && at.j + j < l.n; j++)
+			{
+				int to = (at.i + i) * l.n + at.j + j;
+				float z = l.b ? sum[i][j] + l.b[at.j + j] : sum[i][j];
+
+				if (l.z >= 0)
+					kept[(size_t) l.z * rows + to] = z;
+				if (l.f != NN_LINEAR)
+					z = value_of(l.f, l.a, z);
+				if (l.scale != 0)
+					z = is_dropped(l.key, l.limit, (uint64_t) first * l.n + to)
+							? 0
+							: l.scale * z;
+				kept[(size_t) l.out * rows + to] = z;
+			}
+		}
+	}
+}
+
+/* Losses of numbers, whose slopes take the predictions' place. */
+static __device__ double
+judge_numbers(const perceptron &p, int first, float *kept)
+{
+	const layer &l = p.layers[p.nlayers - 1];
+	const nn_loss_args &a = p.loss;
+	float p0 = (float) a.p[0], p1 = (float) a.p[1];
+	float *pred = kept + (size_t) l.out * p.rows;
+	double sum = 0;
+
+	for (int i = threadIdx.x; i < p.rows * l.n; i += BLOCK_THREADS)
+	{
+		int row = first + i / l.n;
+		double weight;
+		float slope;
+
+		if (row >= p.m)
+		{
+			pred[i] = 0;
+			continue;
+		}
+		weight = a.weight ? a.weight[row] : 1;
+		sum += weight * nn_loss_formula(a.kind, p0, p1, pred[i],
+										a.y[(size_t) first * l.n + i], &slope);
+		pred[i] = slope * (float) (weight * a.scale / l.n) *
+				  slope_at(l, p.rows, first, kept, i);
+	}
+	return sum / l.n;
+}
+
+/* Those of classes, of which a warp takes a row. */
+static __device__ double
+judge_classes(const perceptron &p, int first, float *kept)
+{
+	const layer &l = p.layers[p.nlayers - 1];
+	int lane = threadIdx.x % WARP;
+	double sum = 0;
+
+	for (int r = threadIdx.x / WARP; r < p.rows; r += WARPS_OF_BLOCK)
+	{
+		float *pred = kept + (size_t) l.out * p.rows + r * l.n;
+		class_loss of;
+
+		if (first + r >= p.m)
+		{
+			for (int j = lane; j < l.n; j += WARP)
+				pred[j] = 0;
+			continue;
+		}
+		of = loss_of_row(p.loss, first + r, pred);
+		if (lane == 0)
+			sum += of.value;
+		for (int j = lane; j < l.n; j += WARP)
+			pred[j] = of.slope(pred[j], j) *
+					  slope_at(l, p.rows, first, kept, r * l.n + j);
+	}
+	return sum;
+}
+
+/* A tile's part of the gradients of a layer's parameters. */
+static __device__ void
+add_gradients(const layer &l, int rows, const float *kept, bool fresh,
+			  float *partial)
+{
+	const float *x = kept + (size_t) l.in * rows;
+	const float *dz = kept + (size_t) l.out * rows;
+
+	for (int s = threadIdx.x; s < squares_of(l.k, l.n); s += BLOCK_THREADS)
+	{
+		square at = square_of(s, l.n);
+		float sum[OWN][OWN] = {};
+
+		for (int r = 0; r < rows; r++)
+		{
+			for (int i = 0; i < OWN && at.i + i < l.k; i++)
+			{
+				for (int j = 0; j < OWN && at.j + j < l.n; j++)
+					sum[i][j] = fmaf(x[r * l.k + at.i + i],
+									 dz[r * l.n + at.j + j], sum[i][j]);
+			}
+		}
+		for (int i = 0; i < OWN && at.i + i < l.k; i++)
+		{
+			for (int j = 0; j < OWN && at.j + j < l.n; j++)
+			{
+				float *to = partial + l.dw + (at.i + i) * l.n + at.j + j;
+
+				*to = fresh ? sum[i][j] : *to + sum[i][j];
+			}
+		}
+	}
+	for (int j = threadIdx.x; l.b && j < l.n; j += BLOCK_THREADS)
+	{
+		float sum = 0;
+
+		for (int r = 0; r < rows; r++)
+			sum += dz[r * l.n + j];
+		partial[l.db + j] = fresh ? sum : partial[l.db + j] + sum;
+	}
+}
+
+/* The slope of a layer's input: of what came before it, or dx. */
+static __device__ void
+go_back(const perceptron &p, int number, int first, float *kept)
+{
+	const layer &l = p.layers[number];
+	const float *dz = kept + (size_t) l.out * p.rows;
+
+	for (int s = threadIdx.x; s < squares_of(p.rows, l.k); s += BLOCK_THREADS)
+	{
+		square at = square_of(s, l.k);
+		float sum[OWN][OWN] = {};
+
+		for (int q = 0; q < l.n; q++)
+		{
+			for (int j = 0; j < OWN && at.j + j < l.k; j++)
+			{
+				float w = l.w[(at.j + j) * l.n + q];
+
+				for (int i = 0; i < OWN; i++)
+					sum[i][j] = fmaf(dz[(at.i + i) * l.n + q], w, sum[i][j]);
+			}
+		}
+		for (int i = 0; i < OWN; i++)
+		{
+			for (int j = 0; j < OWN && at.j + j < l.k; j++)
+			{
+				int to = (at.i + i) * l.k + at.j + j;
+
+				if (number > 0)
+					kept[(size_t) l.in * p.rows + to] =
+						sum[i][j] *
+						slope_at(p.layers[number - 1], p.rows, first, kept, to);
+				else if (first + at.i + i < p.m)
+				{
+					float *dx = p.dx + (size_t) first * l.k + to;
+
+					*dx = gpu_blend(sum[i][j], p.dx_beta, dx);
+				}
+			}
+		}
+	}
+}
+
+static __global__ void
+__launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
+{
+	SHARED(kept, float[NUMBERS]);
+	float *partial = p.partial + blockIdx.x * p.nparams;
+	bool classes = p.loss.kind == NN_LOSS_CATEGORICAL ||
+				   p.loss.kind == NN_LOSS_CATEGORICAL_FOCAL;
+	double loss = 0;
+
+	for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x)
+	{
+		int first = tile * p.rows;
+
+		load_rows(p, first, kept);
+		for (int i = 0; i < p.nlayers; i++)
+		{
+			__syncthreads();
+			go_forward(p.layers[i], p.rows, first, kept);
+		}
+		__syncthreads();
+		loss += classes ? judge_classes(p, first, kept)
+						: judge_numbers(p, first, kept);
+		for (int i = p.nlayers - 1; i >= 0; i--)
+		{
+			__syncthreads();
+			add_gradients(p.layers[i], p.rows, kept, tile == (int) blockIdx.x,
+						  partial);
+			if (i == 0 && p.dx == NULL)
+				break;
+			/* of the input, whose place the slopes take */
+			__syncthreads();
+			go_back(p, i, first, kept);
+		}
+		__syncthreads();
+	}
+	loss = block_sum(loss);
+	if (threadIdx.x == 0)
+		p.losses[blockIdx.x] = loss;
+}
+
+/* Where the gradients of all blocks go. */
+typedef struct gradients
+{
+	int count;
+	size_t begin[2 * NN_MLP_LAYERS + 1];
+	float *to[2 * NN_MLP_LAYERS];
+} gradients;
+
+/* The place of every layer's numbers in a row; how many there are. */
+static int
+place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
+{
+	int numbers = a->layer[0].inputs;
+	size_t params = 0;
+
+	p->nlayers = a->nlayers;
+	for (int i = 0; i < a->nlayers; i++)
+	{
+		const nn_mlp_layer *from = &a->layer[i];
+		layer *l = &p->layers[i];
+
+		*l = layer{};
+		l->k = from->inputs;
+		l->n = from->outputs;
+		l->out = numbers;
+		l->z = -1;
+		l->dw = params;
+		l->f = from->f;
+		l->a = (float) from->a;
+		l->w = from->w;
+		l->b = from->b;
+		l->in = i > 0 ? p->layers[i - 1].out : 0;
+		if (from->dropout > 0)
+		{
+			l->scale = (float) (1 / (1 - from->dropout));
+			l->limit = (uint64_t) ceil(from->dropout * 0x1p53);
+			l->key = from->key;
+		}
+		numbers += l->n;
+		if (nn_function_needs_input(l->f))
+		{
+			l->z = numbers;
+			numbers += l->n;
+		}
+		g->begin[g->count] = params;
+		g->to[g->count++] = from->dw;
+		params += (size_t) l->k * l->n;
+		if (l->b == NULL)
+			continue;
+		l->db = params;
+		g->begin[g->count] = params;
+		g->to[g->count++] = from->db;
+		params += (size_t) l->n;
+	}
+	g->begin[g->count] = params;
+	p->nparams = params;
+	return numbers;
+}
+
+bool
+gpu_mlp(nn_device *d, const nn_mlp_args *a)
+{
+	gpu_state *s = gpu_of(d);
+	perceptron p = {};
+	gradients g = {};
+	int numbers = place_layers(a, &p, &g);
+	size_t blocks, count = p.nparams;
+	float *partial;
+
+	p.rows = MOST_ROWS;
+	while (p.rows >= LEAST_ROWS && p.rows * numbers > NUMBERS)
+		p.rows /= 2;
+	if (p.rows < LEAST_ROWS || a->loss.m == 0)
+		return false;
+	p.m = a->loss.m;
+	p.tiles = (int) gpu_divide_up((size_t) p.m, (size_t) p.rows);
+	blocks =
+		gpu_at_most((size_t) p.tiles, (size_t) (BLOCKS_OF_SM * s->processors));
+	p.losses = (double *) gpu_scratch(
+		d, blocks * (sizeof(double) + count * sizeof(float)));
+	if (p.losses == NULL)
+		return true; /* a failure that is kept */
+	p.partial = partial = (float *) (p.losses + blocks);
+	p.x = a->x;
+	p.dx = a->dx;
+	p.dx_beta = a->dx_beta;
+	p.loss = a->loss;
+	gpu_launch(d, train_tiles, dim3((unsigned) blocks), dim3(BLOCK_THREADS), p);
+	gpu_add_partials(d, (int) blocks, p.losses, a->loss.sum);
+	gpu_each(d, count,
+			 [=] __device__(size_t i)
+			 {
+				 int part = 0;
+				 double sum = 0;
+
+				 while (i >= g.begin[part + 1])
+					 part++;
+				 for (size_t b = 0; b < blocks; b++)
+					 sum += partial[b * count + i];
+				 g.to[part][i - g.begin[part]] = (float) sum;
+			 });
+	return true;
+}

@@ -1,0 +1,180 @@
+/*
+ * staging.cu
+ *	  Memory that kernels need beside their arguments: what one leaves to the
+ *	  next, and copies of what the host hands them.
+ */
+#include "gpu.h"
+
+static void *
+take(gpu_state *s, size_t bytes)
+{
+	void *p;
+
+	if (s->failure != cudaSuccess ||
+		!gpu_check(s, cudaMalloc(&p, bytes), "allocate working memory"))
+		return NULL;
+	return p;
+}
+
+void *
+gpu_scratch(nn_device *d, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->failure != cudaSuccess)
+		return NULL;
+	if (bytes <= s->scratch_size)
+		return s->scratch;
+	gpu_flush(s);
+	/* waits for the work that uses the old one */
+	gpu_check(s, cudaFree(s->scratch), "free working memory");
+	s->scratch_size = 0;
+	s->scratch = take(s, bytes + bytes / 2);
+	if (s->scratch != NULL)
+		s->scratch_size = bytes + bytes / 2;
+	return s->scratch;
+}
+
+const void *
+gpu_constant(nn_device *d, const void *host, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_table *t = s->tables;
+
+	while (t != NULL &&
+		   (t->bytes != bytes || memcmp(t->host, host, bytes) != 0))
+		t = t->next;
+	if (t != NULL || s->failure != cudaSuccess)
+		return t != NULL ? t->device : NULL;
+	t = (gpu_table *) malloc(sizeof(gpu_table) + bytes);
+	if (t == NULL)
+	{
+		gpu_check(s, cudaErrorMemoryAllocation, "copy a table");
+		return NULL;
+	}
+	t->bytes = bytes;
+	memcpy(t->host, host, bytes);
+	t->device = take(s, bytes);
+	t->next = s->tables;
+	s->tables = t;
+	if (t->device != NULL)
+		gpu_check(s,
+				  cudaMemcpyAsync(t->device, t->host, bytes,
+								  cudaMemcpyHostToDevice, s->stream),
+				  "copy a table");
+	return t->device;
+}
+
+static void
+empty_slot(gpu_slot *slot)
+{
+	cudaFree(slot->device);
+	cudaFreeHost(slot->host);
+	slot->device = slot->host = NULL;
+	slot->size = slot->used = 0;
+	slot->waiting = false;
+}
+
+/* Make a slot large enough, and wait until its last copy has been made. */
+static bool
+prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes, bool device)
+{
+	if (s->failure != cudaSuccess)
+		return false;
+	if (slot->waiting)
+		gpu_check(s, cudaEventSynchronize(slot->copied), "wait for a copy");
+	slot->waiting = false;
+	if (bytes <= slot->size)
+		return s->failure == cudaSuccess;
+	empty_slot(slot);
+	slot->device = device ? take(s, 2 * bytes) : NULL;
+	if (s->failure != cudaSuccess ||
+		!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
+				   "allocate memory for copies"))
+		return false;
+	slot->size = 2 * bytes;
+	return true;
+}
+
+/* Start to copy what a slot holds. */
+static bool
+send_slot(gpu_state *s, gpu_slot *slot, size_t bytes, void *to)
+{
+	if (!gpu_check(s,
+				   cudaMemcpyAsync(to, slot->host, bytes,
+								   cudaMemcpyHostToDevice, s->stream),
+				   "copy rows") ||
+		!gpu_check(s, cudaEventRecord(slot->copied, s->stream), "copy rows"))
+		return false;
+	slot->used = bytes;
+	slot->waiting = true;
+	return true;
+}
+
+const void *
+gpu_passing(nn_device *d, const void *host, size_t bytes)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_slot *slot = &s->slot[s->last_slot];
+
+	/* inputs and targets of a step are gathered by the same numbers */
+	if (bytes > 0 && slot->used == bytes &&
+		memcmp(slot->host, host, bytes) == 0)
+		return slot->device;
+	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
+	slot = &s->slot[s->last_slot];
+	slot->used = 0;
+	/* what is noted down may still have to read it */
+	if (slot->step == s->step)
+		gpu_flush(s);
+	slot->step = s->step;
+	if (bytes == 0 || !prepare_slot(s, slot, bytes, true))
+		return NULL;
+	memcpy(slot->host, host, bytes);
+	return send_slot(s, slot, bytes, slot->device) ? slot->device : NULL;
+}
+
+/*
+ * The rows are gathered by the host, into memory that the device reads while
+ * the host gathers the next ones.
+ */
+void
+gpu_upload_rows(nn_device *d, int m, int n, const float *x,
+				const uint32_t *index, float *y)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_slot *slot = &s->rows[s->last_rows];
+	size_t row = (size_t) n * sizeof(float), bytes = (size_t) m * row;
+
+	s->last_rows = (s->last_rows + 1) % GPU_ROW_SLOTS;
+	if (bytes == 0 || !prepare_slot(s, slot, bytes, false))
+		return;
+	if (index == NULL)
+		memcpy(slot->host, x, bytes);
+	for (int i = 0; index != NULL && i < m; i++)
+		memcpy((char *) slot->host + (size_t) i * row,
+			   x + (size_t) index[i] * n, row);
+	send_slot(s, slot, bytes, y);
+}
+
+void
+gpu_staging_release(gpu_state *s)
+{
+	gpu_table *next;
+
+	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
+	{
+		gpu_slot *slot = i < GPU_SLOTS ? &s->slot[i] : &s->rows[i - GPU_SLOTS];
+
+		empty_slot(slot);
+		if (slot->copied != NULL)
+			cudaEventDestroy(slot->copied);
+	}
+	for (gpu_table *t = s->tables; t != NULL; t = next)
+	{
+		next = t->next;
+		cudaFree(t->device);
+		free(t);
+	}
+	cudaFree(s->scratch);
+}

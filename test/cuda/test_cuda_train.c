@@ -1,0 +1,379 @@
+/*
+ * test_cuda_train.c
+ *	  Training on a CUDA device against training on the CPU, and how its steps
+ *	  get there.
+ *
+ * The environment variable NEURAL_CUDA names the library to test, as for
+ * test_cuda.c.
+ */
+#include "examples.h"
+#include "library.h"
+#include "train.h"
+
+static nn_arena *arena;
+
+#define ROWS	   150
+#define BATCH	   64
+#define STEPS	   60
+#define REAL_STEPS 200 /* of a device that is fast */
+#define NETWORK                                                                \
+	"n: input(number) input(category) c: one_hot input(category) "             \
+	"e: embedding(3) input(number) p: piecewise_linear(2) "                    \
+	"concatenate(n, c, e, p) scale dense(24, relu) batch_normalization "       \
+	"dropout(0.2) dense(16, gelu) layer_normalization dense(3)"
+
+#define PERCEPTRON                                                             \
+	"dense(24, relu) dropout(0.2) dense(16) gelu dropout(0.1) dense(3)"
+
+#define MAX_TARGETS 200
+
+/* y: class numbers first, then any numbers */
+static nn_real x[ROWS * WIDTH], y[ROWS * MAX_TARGETS], weight[ROWS];
+
+/* A trainer on a device, with the data where it wants them. */
+typedef struct learner
+{
+	nn_device d;
+	nn_trainer *trainer;
+	nn_batch batch;
+	void *memory[3];
+	uint32_t index[BATCH];
+	nn_real *params, *predicted;
+	size_t nparams, npredicted;
+} learner;
+
+static bool
+start(learner *l, const nn_device_ops *ops, const char *network,
+	  const char *loss, const char *optimizer)
+{
+	nn_graph *g = nn_graph_build(arena, network, &example_layout, &err);
+	nn_trainer_conf conf = {.loss = nn_loss_parse(arena, loss, &err),
+							.optimizer =
+								nn_optimizer_parse(arena, optimizer, &err),
+							.batch_rows = BATCH,
+							.threads = 1,
+							.l1 = 1e-4,
+							.l2 = 1e-3,
+							.seed = 3};
+	const void *data[] = {x, y, weight};
+	const size_t sizes[] = {sizeof(x), sizeof(y), sizeof(weight)};
+
+	memset(l, 0, sizeof(*l));
+	l->d.ops = ops;
+	if (g == NULL || conf.loss == NULL || conf.optimizer == NULL ||
+		!ops->open(&l->d, 0, &err))
+		return false;
+	conf.target_width = conf.loss->ops->categorical ? 1 : g->outputs;
+	if (conf.target_width > MAX_TARGETS)
+		return false;
+	l->nparams = g->nparams;
+	l->params = nn_alloc_array(arena, g->nparams, sizeof(nn_real), &err);
+	l->npredicted = (size_t) (BATCH * g->outputs);
+	l->predicted = nn_alloc_array(arena, l->npredicted, sizeof(nn_real), &err);
+	if (l->params == NULL || l->predicted == NULL ||
+		!nn_graph_initialize(g, 3, ROWS, x, l->params, &err))
+		return false;
+	for (int i = 0; i < 3; i++)
+	{
+		l->memory[i] = ops->alloc(&l->d, sizes[i]);
+		ops->upload(&l->d, l->memory[i], data[i], sizes[i]);
+	}
+	l->batch = (nn_batch){BATCH,		false,		  l->index,
+						  l->memory[0], l->memory[1], l->memory[2]};
+	l->trainer = nn_trainer_create(arena, g, ops, &conf, l->params, &err);
+	return ops->sync(&l->d, &err) && l->trainer != NULL;
+}
+
+/* Some steps on rows in an order that depends on the first step's number. */
+static double
+learn(learner *l, int first, int steps)
+{
+	double loss = NAN;
+
+	for (int step = first; step < first + steps; step++)
+	{
+		nn_key key = nn_random_key(8, NN_STREAM_SHUFFLE, (uint64_t) step);
+
+		l->batch.rows = step % 5 == 4 ? 37 : BATCH;
+		for (int i = 0; i < BATCH; i++)
+			l->index[i] = nn_random_below(key, (uint64_t) i, ROWS);
+		if (!nn_trainer_step(l->trainer, &l->batch, 0.01, &err))
+			return NAN;
+		/* what was handed over may be overwritten now */
+		memset(l->index, 0xff, sizeof(l->index));
+	}
+	return nn_trainer_sync(l->trainer, &loss, &err) ? loss : NAN;
+}
+
+static bool
+finish(learner *l)
+{
+	bool ok;
+
+	l->batch.rows = BATCH;
+	for (int i = 0; i < BATCH; i++)
+		l->index[i] = (uint32_t) i;
+	ok = nn_trainer_predict(l->trainer, &l->batch, l->predicted, &err) &&
+		 nn_trainer_params(l->trainer, l->params, &err);
+	nn_trainer_release(l->trainer);
+	for (int i = 0; i < 3; i++)
+		l->d.ops->free(&l->d, l->memory[i]);
+	l->d.ops->close(&l->d);
+	return ok;
+}
+
+static double
+furthest(size_t n, const nn_real *a, const nn_real *b)
+{
+	double worst = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		double off = fabs((double) a[i] - b[i]) / (1 + fabs(a[i]));
+
+		worst = isfinite(off) ? fmax(worst, off) : INFINITY;
+	}
+	return worst;
+}
+
+/* The same training here and there: the losses on the way, and the end. */
+static void
+check_training(const char *network, const char *loss, const char *optimizer)
+{
+	learner here, there;
+	double worst = 0, first = 0, last = 0;
+	bool ok = start(&here, &nn_cpu_plain, network, loss, optimizer) &&
+			  start(&there, &cuda, network, loss, optimizer);
+
+	check(ok, "%s, %s: start%s%s", loss, optimizer, ok ? "" : ": ",
+		  ok ? "" : err.message);
+	if (!ok)
+		return;
+	for (int step = 0; step < (emulated ? STEPS : REAL_STEPS); step += 10)
+	{
+		double a = learn(&here, step, 10), b = learn(&there, step, 10);
+
+		worst = isfinite(a) && isfinite(b) ? fmax(worst, fabs(a - b) / fabs(a))
+										   : INFINITY;
+		first = step == 0 ? a : first;
+		last = a;
+	}
+	check(last < 0.9 * first, "%s, %s: loss falls from %.3f to %.3f", loss,
+		  optimizer, first, last);
+	check(worst < 1e-3, "%s, %s: losses are as far apart as %.3g", loss,
+		  optimizer, worst);
+	ok = finish(&here) && finish(&there);
+	check(ok && furthest(here.nparams, here.params, there.params) < 2e-2,
+		  "%s, %s: parameters are as far apart as %.3g", loss, optimizer,
+		  furthest(here.nparams, here.params, there.params));
+	check(ok &&
+			  furthest(here.npredicted, here.predicted, there.predicted) < 2e-2,
+		  "%s, %s: predictions are as far apart as %.3g", loss, optimizer,
+		  furthest(here.npredicted, here.predicted, there.predicted));
+}
+
+/* A few steps of a network that has the layer, as the layer's author shows it.
+ * That it computes what it should was shown for plain C. */
+static void
+check_example(const char *name, const char *example)
+{
+	const char *network = example_network(arena, example, &err);
+	learner here, there;
+	double a, b;
+	bool ok = network != NULL &&
+			  start(&here, &nn_cpu_plain, network, "mse", "sgd") &&
+			  start(&there, &cuda, network, "mse", "sgd");
+
+	if (!ok)
+	{
+		check(false, "%s: %s: %s", name, example, err.message);
+		return;
+	}
+	a = learn(&here, 0, 3);
+	b = learn(&there, 0, 3);
+	ok = finish(&here) && finish(&there);
+	check(ok && fabs(a - b) <= 1e-5 * (1 + fabs(a)) &&
+			  furthest(here.nparams, here.params, there.params) < 1e-4 &&
+			  furthest(here.npredicted, here.predicted, there.predicted) < 1e-4,
+		  "%s: %s: loss %.6g and %.6g", name, example, a, b);
+}
+
+static void
+check_layers(void)
+{
+	for (int i = 0; nn_layers[i] != NULL; i++)
+	{
+		const nn_named *named = &nn_layers[i]->named;
+
+		for (int j = 0; named->examples[j] != NULL; j++)
+			check_example(named->name, named->examples[j]);
+	}
+}
+
+/* Rows that stay with the host, which overwrites what it has handed over. */
+static void
+check_host_rows(void)
+{
+	learner resident, host;
+	bool ok =
+		start(&resident, &cuda, NETWORK, "categorical_crossentropy", "adam") &&
+		start(&host, &cuda, NETWORK, "categorical_crossentropy", "adam");
+
+	if (!ok)
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	host.batch = (nn_batch){BATCH, true, host.index, x, y, weight};
+	ok = learn(&resident, 0, 20) == learn(&host, 0, 20);
+	ok = finish(&resident) && finish(&host) && ok;
+	check(ok && furthest(host.nparams, resident.params, host.params) == 0 &&
+			  furthest(host.npredicted, resident.predicted, host.predicted) ==
+				  0,
+		  "rows of the host teach the same as rows of the device");
+}
+
+/* The host never waits for all of the work between two steps. */
+static void
+check_waits(void)
+{
+	learner l;
+	int before;
+
+	if (!start(&l, &cuda, NETWORK, "categorical_crossentropy", "adam"))
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	learn(&l, 0, 4);
+	before = emulated->syncs;
+	l.batch.rows = BATCH;
+	for (int step = 0; step < 20; step++)
+	{
+		for (int i = 0; i < BATCH; i++)
+			l.index[i] = (uint32_t) (i + step);
+		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	}
+	check(emulated->syncs == before, "twenty steps wait %d times",
+		  emulated->syncs - before);
+	l.batch = (nn_batch){BATCH, true, l.index, x, y, weight};
+	/* memory is taken for two steps */
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	before = emulated->syncs;
+	for (int step = 0; step < 20; step++)
+		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	check(emulated->syncs == before,
+		  "twenty steps with rows of the host wait %d times",
+		  emulated->syncs - before);
+	check(finish(&l), "the end of training");
+}
+
+/* Steps that come again are graphs, and the same without them. */
+static void
+check_graphs(void)
+{
+	const char *const optimizers[] = {"adam", "sgd", "rmsprop"};
+
+	for (int i = 0; i < 3; i++)
+	{
+		learner graphs, kernels;
+		int before[2];
+		bool ok = start(&graphs, &cuda, NETWORK, "categorical_crossentropy",
+						optimizers[i]) &&
+				  start(&kernels, &cuda, NETWORK, "categorical_crossentropy",
+						optimizers[i]);
+
+		if (!ok)
+		{
+			check(false, "start: %s", err.message);
+			return;
+		}
+		ok = learn(&graphs, 0, 5) > 0;
+		before[0] = emulated->launches;
+		before[1] = emulated->graphs;
+		ok = learn(&graphs, 5, 15) > 0 && ok;
+		check(emulated->launches == before[0] &&
+				  emulated->graphs == before[1] + 15,
+			  "%s: 15 steps are %d graphs and %d kernels", optimizers[i],
+			  emulated->graphs - before[1], emulated->launches - before[0]);
+		emulated->no_graphs = true;
+		before[1] = emulated->graphs;
+		ok = learn(&kernels, 0, 5) > 0 && learn(&kernels, 5, 15) > 0 && ok;
+		check(emulated->graphs == before[1], "%s: there can be none",
+			  optimizers[i]);
+		emulated->no_graphs = false;
+		ok = finish(&graphs) && finish(&kernels) && ok;
+		check(ok &&
+				  furthest(kernels.nparams, kernels.params, graphs.params) == 0,
+			  "%s: graphs teach the same as kernels", optimizers[i]);
+	}
+}
+
+/* A network of dense layers takes few kernels a step, however many it has. */
+static void
+check_perceptron(void)
+{
+	learner l;
+	int before;
+
+	if (!start(&l, &cuda,
+			   "dense(24, relu) dense(16) gelu dropout(0.3) dense(8) tanh "
+			   "dense(3)",
+			   "categorical_crossentropy", "adam(weight_decay = 0.01)"))
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	emulated->no_graphs = true;
+	learn(&l, 0, 2);
+	l.batch.rows = BATCH;
+	for (int i = 0; i < BATCH; i++)
+		l.index[i] = (uint32_t) i;
+	before = emulated->launches;
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	/* rows, targets, weights; tiles, their losses and gradients; four
+	 * penalties of two kernels; the update */
+	check(emulated->launches - before == 3 + 3 + 8 + 1, "a step is %d kernels",
+		  emulated->launches - before);
+	emulated->no_graphs = false;
+	check(finish(&l), "the end of training");
+}
+
+static void
+make_data(void)
+{
+	example_rows(ROWS, 1, x);
+	for (int i = 0; i < ROWS; i++)
+	{
+		double score = x[i * WIDTH] + x[i * WIDTH + 1] * x[i * WIDTH + 2];
+
+		/* what follows the classes is there for several targets a row */
+		y[i] = score < -0.5 ? 0 : (score < 0.5 ? 1 : 2);
+		for (int j = 1; j < MAX_TARGETS; j++)
+			y[j * ROWS + i] = (nn_real) check_normal((uint64_t) (j * ROWS + i));
+		weight[i] = (nn_real) (0.5 + i % 3);
+	}
+}
+
+int
+main(void)
+{
+	arena = nn_arena_create(&check_heap, &err);
+	if (arena == NULL || !open_library())
+		return check_failed;
+	make_data();
+	check_training(NETWORK, "categorical_crossentropy", "adam");
+	check_training(NETWORK, "categorical_crossentropy",
+				   "sgd(momentum = 0.9, global_clipnorm = 1)");
+	check_training(PERCEPTRON, "categorical_crossentropy", "adam");
+	check_layers();
+	check_host_rows();
+	if (emulated != NULL)
+	{
+		check_waits();
+		check_graphs();
+		check_perceptron();
+	}
+	return check_failed;
+}
