@@ -5,7 +5,7 @@
 #	test/faults.sh [ALLOCATIONS [PREDICTIONS [TRAININGS [SEED]]]]
 #
 # ALLOCATIONS of each statement of test/faults/sweep.sql are made to fail, of
-# each kind, one at a time (25; 0 is every one, which takes half an hour).
+# each kind, one at a time (25; 0 is every one, which takes minutes).
 # PREDICTIONS (a million) and TRAININGS (100) may not make a session grow.
 # Starts a cluster of its own, under a preloaded library; uses the programs in
 # the PATH.
