@@ -178,6 +178,13 @@ check "operations: the retraining computes" t \
 check "operations: neural.progress tells of it" "postgres postgres m training 300000 t t" \
 	"$(query "SELECT database, role, model, phase, rows, epochs = 1000000, pid = (SELECT pid FROM pg_stat_activity
 		WHERE query LIKE 'neural.train: m %') FROM neural.progress WHERE model = 'm'" | tr '|' ' ')"
+query "CREATE ROLE watcher" >/dev/null
+as_watcher()
+{
+	psql -XAtq -c "SET ROLE watcher" -c "SELECT count(*) FROM neural.progress WHERE model = 'm'"
+}
+check "operations: others do not see it, unless they may see all" "0 1" \
+	"$(as_watcher) $(query "GRANT pg_read_all_stats TO watcher" && as_watcher)"
 check "operations: its rows are in a temporary file" t "$([ "$(temporary)" -gt 0 ] && echo t)"
 check "operations: it holds no snapshot" "t t" \
 	"$(query "SELECT backend_xmin IS NULL, backend_xid IS NULL FROM pg_stat_activity WHERE query LIKE 'neural.train: m %'" | tr '|' ' ')"
