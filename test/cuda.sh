@@ -371,4 +371,8 @@ is "without the library there is a reason" t "DO \$\$ DECLARE detail text; BEGIN
 	PERFORM neural.train('none', 'house', target => 'price', device => 'cuda');
 	EXCEPTION WHEN object_not_in_prerequisite_state THEN GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
 	ASSERT detail LIKE 'could not open device library %no_such_library%'; END \$\$; SELECT true"
+reason='training on the CPU: could not open device library "[^"]*no_such_library[^"]*": .*no_such_library.*: No such file.*'
+is "which 'auto' says when it was asked for" 1,0 "SELECT '$(messages \
+	"SELECT neural.train('none', $own, device => 'auto')" | grep -c "^NOTICE $reason"),$(messages \
+	"SELECT neural.train('none', $own)" | grep -c "^NOTICE $reason")'"
 exit $failures

@@ -204,7 +204,8 @@ neural_cuda_device(void)
 						errdetail_internal("%s%s%s", err.message,
 										   err.detail[0] != '\0' ? ": " : "",
 										   err.detail),
-						errhint("Use device => 'cpu'.")));
+						errhint("Train with device => 'cpu', and predict with "
+								"neural.predict_device = cpu.")));
 	return cuda;
 }
 

@@ -259,7 +259,12 @@ neural_device_choose(NeuralTraining *t)
 		return;
 	cuda = neural_cuda_find(&err);
 	if (cuda == NULL)
+	{
+		/* the CPU is no news to who has not asked */
+		ereport(t->options->device != NULL ? t->elevel : DEBUG1,
+				(errmsg("training on the CPU: %s", neural_gpu_reason(&err))));
 		return;
+	}
 	here = cpu_seconds(t);
 	there = gpu_seconds(t, cuda);
 	if (2 * there < here)
@@ -276,7 +281,6 @@ neural_device_choose(NeuralTraining *t)
 		if (!t->gpu_used)
 			return;
 	}
-	/* the CPU is no news to who has not asked */
 	ereport(t->gpu_used || t->options->device != NULL ? t->elevel : DEBUG1,
 			(errmsg("training on the %s: about %.3g s on the CPU, about %.3g "
 					"s on the GPU",
