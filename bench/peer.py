@@ -73,12 +73,14 @@ def train(x, y, epochs):
     return model, seconds, loss.item()
 
 
-def read_copy():
+def copy_out(cursor, ids):
     """COPY in binary, taken apart by numpy: the fastest way to a matrix."""
-    with connect() as c:
-        out = io.BytesIO()
-        c.cursor().copy_expert(f"COPY (SELECT {columns} FROM w1) TO STDOUT (FORMAT binary)", out)
+    out = io.BytesIO()
+    names = "id, " + columns if ids else columns
+    cursor.copy_expert(f"COPY (SELECT {names} FROM w1) TO STDOUT (FORMAT binary)", out)
     fields = [("n", ">i2")]
+    if ids:
+        fields += [("lid", ">i4"), ("id", ">i4")]
     for i in range(28):
         fields += [(f"l{i}", ">i4"), (f"v{i}", ">f4")]
     fields += [("ly", ">i4"), ("y", "i1")]
@@ -89,6 +91,12 @@ def read_copy():
     x = np.empty((len(rows), 28), np.float32)
     for i in range(28):
         x[:, i] = rows[f"v{i}"]
+    return rows, x
+
+
+def read_copy():
+    with connect() as c:
+        rows, x = copy_out(c.cursor(), False)
     return x, rows["y"].astype(np.float32)
 
 
@@ -103,19 +111,7 @@ def score():
     """Read ids and features, predict, and write a table of both back."""
     with connect() as c:
         cursor = c.cursor()
-        out = io.BytesIO()
-        cursor.copy_expert(f"COPY (SELECT id, {columns} FROM w1) TO STDOUT (FORMAT binary)", out)
-        fields = [("n", ">i2"), ("lid", ">i4"), ("id", ">i4")]
-        for i in range(28):
-            fields += [(f"l{i}", ">i4"), (f"v{i}", ">f4")]
-        fields += [("ly", ">i4"), ("y", "i1")]
-        record = np.dtype(fields)
-        buffer = out.getbuffer()
-        rows = np.frombuffer(buffer, dtype=record, offset=19,
-                             count=(len(buffer) - 21) // record.itemsize)
-        x = np.empty((len(rows), 28), np.float32)
-        for i in range(28):
-            x[:, i] = rows[f"v{i}"]
+        rows, x = copy_out(cursor, True)
         model = network()
         x = torch.from_numpy(x)
         with torch.inference_mode():
