@@ -116,6 +116,8 @@ SELECT neural.train('m', 'good', target => 'income', options => '{"class_weight"
 SELECT neural.train('m', 'good', target => 'churned', options => '{"class_weight": "fair"}');
 SELECT neural.train('m', 'good', target => 'churned', options => '{"sample_weight": "city"}');
 SELECT neural.train('m', 'SELECT *, -1 AS w FROM good', target => 'churned', options => '{"sample_weight": "w"}');
+SELECT neural.train('m', 'SELECT *, 0 AS w FROM good', target => 'churned', options => '{"sample_weight": "w"}');
+SELECT neural.train('m', 'good', target => 'churned', options => '{"columns": {"income": {"shape": [2, 2]}}}');
 SELECT neural.train('m', 'good', target => 'churned', options => '{"time_zone": "Middle/Earth"}');
 SELECT neural.train('m', 'good', target => 'churned', options => '{"activate": "maybe"}');
 SELECT neural.train('m', 'good', target => 'churned', options => '{"metric": "acuracy"}');

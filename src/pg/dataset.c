@@ -116,12 +116,13 @@ place(NeuralTraining *t)
 }
 
 static double
-row_weight(const NeuralTraining *t, const double *extra)
+row_weight(NeuralTraining *t, const double *extra)
 {
 	double w = extra[NEURAL_WEIGHT_SLOT(t)];
 
 	if (t->class_weight != NULL)
 		w *= t->class_weight[neural_target_class(t, 0, extra[0])];
+	t->weighs |= w > 0;
 	return w;
 }
 
@@ -214,6 +215,12 @@ neural_training_encode(NeuralTraining *t)
 	}
 	if (x != NULL)
 		pfree(x);
+	if ((t->weight_column > 0 || t->class_weight != NULL) && !t->weighs)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("every row to learn from has weight 0"),
+				 errhint("sample_weight and class_weight must leave some rows "
+						 "a weight.")));
 	neural_records_free(t->records);
 	t->records = NULL;
 }

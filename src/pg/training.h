@@ -138,6 +138,7 @@ typedef struct NeuralTraining
 	int ntargets;
 	NeuralTarget *targets;
 	int weight_column, weight_at;
+	bool weighs; /* a row to learn from has a weight above 0 */
 	Oid weight_type;
 	NeuralSplit split;
 	size_t extra_at; /* doubles in a record: targets, weight, split */

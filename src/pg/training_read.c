@@ -186,6 +186,12 @@ add_feature(NeuralTraining *t, int column)
 		class = NN_CLASS_TEXT;
 		slot = NN_SLOT_TEXT;
 	}
+	if (o != NULL && o->length > 0 && class != NN_CLASS_VECTOR)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" of type %s has no shape", name,
+						format_type_be(type)),
+				 errhint("An array or a vector has one.")));
 	if (class == NN_CLASS_VECTOR)
 	{
 		length = neural_source_length(t->source, column);
