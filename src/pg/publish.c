@@ -310,7 +310,10 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 	PreventCommandDuringRecovery("neural.train()");
 	level = neural_sql_begin();
 	if (OidIsValid(*relid))
+	{
 		lock_table(*relid);
+		neural_model_check_snapshot(*relid);
+	}
 	else
 		*relid = open_table(schema, table);
 	name = neural_sql_name(*relid); /* which may be new */

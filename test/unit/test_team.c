@@ -155,7 +155,7 @@ check_failure(nn_arena *arena)
 
 		creations_left = allowed;
 		check(nn_team_create(arena, 6, &err) == NULL &&
-				  err.code == NN_UNAVAILABLE,
+				  err.code == NN_NOMEM,
 			  "thread %d cannot be had: %s (%s)", allowed + 1, err.message,
 			  err.detail);
 		check(created - joined == before, "none of %d threads is left",
