@@ -17,6 +17,11 @@
  * looked up, and its privileges checked, when the first row asks for it, and
  * every error is that of the function, at the row and the place where it
  * belongs.  A batch never raises an error of its own.
+ *
+ * Calls in an aggregate's arguments are first made columns of its child
+ * (batch_slip.c); the rows of calls that remain one by one are spelled out
+ * (batch_spell.c).  Large batches are shared by threads (batch_team.c), or go
+ * to a GPU (predict_device.c).
  */
 #ifndef NEURAL_BATCH_H
 #define NEURAL_BATCH_H
