@@ -37,6 +37,13 @@ else
 	echo "not ok $count queries give the same ($((count - same)) do not; seed $seed)"
 	status=1
 fi
+otherwise=$(grep -c '^batched failing otherwise$' "$out")
+if [ "$((otherwise * 200))" -le "$count" ]; then
+	echo "ok hardly one fails for another of its rows"
+else
+	echo "not ok hardly one fails for another of its rows ($otherwise)"
+	status=1
+fi
 if [ "$((batched * 2))" -ge "$count" ]; then
 	echo "ok most of them are batched"
 else

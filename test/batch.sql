@@ -176,7 +176,7 @@ BEGIN
     kind := CASE WHEN is_batched(query) THEN 'batched' ELSE 'scalar' END
             || CASE WHEN one[array_upper(one, 1)] ~ '^([0-9A-Z]{5} |error$)' THEN ' failing' ELSE '' END;
     -- of two rows that fail, the one may be met that is read later, when it fails while it is read
-    IF kind LIKE '% failing' AND (one[array_upper(one, 1)] ~ '^(22012|P0001) ' OR many[array_upper(many, 1)] ~ '^(22012|P0001) ')
+    IF kind = 'batched failing' AND many[array_upper(many, 1)] ~ '^[0-9A-Z]{5} '
         AND one IS DISTINCT FROM many AND trim_array(one, 1) = trim_array(many, 1) THEN
         RETURN kind || ' otherwise';
     END IF;

@@ -116,11 +116,15 @@ COMMENT ON TABLE hers.model IS 'ihres';
 COMMENT ON COLUMN hers.model.note IS 'was es war';
 CREATE VIEW hers.guessed AS SELECT id, neural.classify('hers.model', s) AS stadt FROM hers.sales s;
 SQL
-hers="SELECT md5(string_agg(convert_to(concat(g.id, g.stadt, neural.predict_proba('hers.model', s, 'Köln')), 'UTF8')::text, ',' ORDER BY g.id))
-	FROM hers.guessed g JOIN hers.sales s USING (id)
-	UNION ALL SELECT string_agg(version || encode(sha256(neural.model_send(model)), 'hex') || training || metrics, ',') FROM hers.model
-	UNION ALL SELECT concat(owner, comment, col_description(model, 10)) FROM neural.models WHERE schema = 'hers'
-	UNION ALL SELECT string_agg(attname || attacl::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'hers.model'::regclass"
+hers="SELECT concat_ws('|', (SELECT md5(string_agg(convert_to(concat(g.id, g.stadt,
+		neural.predict_proba('hers.model', s, 'Köln')), 'UTF8')::text, ',' ORDER BY g.id))
+	FROM hers.guessed g JOIN hers.sales s USING (id)),
+	(SELECT string_agg(version || encode(sha256(neural.model_send(model)), 'hex') || metrics, ',') FROM hers.model),
+	-- jsonb orders keys by their bytes
+	(SELECT string_agg(part, ',' ORDER BY convert_to(part, 'UTF8'))
+		FROM hers.model, regexp_split_to_table(training::text, '[,{}]') part),
+	(SELECT concat(owner, comment, col_description(model, 10)) FROM neural.models WHERE schema = 'hers'),
+	(SELECT string_agg(attname || attacl::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'hers.model'::regclass))"
 before_hers=$(query neural_dump "$hers")
 new_database neural_restored UTF8
 query neural_restored "CREATE EXTENSION neural; GRANT CREATE ON DATABASE neural_restored TO neural_dump_owner" >/dev/null
