@@ -5,7 +5,6 @@
 #include "neural.h"
 
 #include <sched.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../nn/team.h"
@@ -33,29 +32,6 @@ static void
 context_free(void *self, void *block)
 {
 	pfree(block);
-}
-
-/*
- * What is written once from one end to the other spends as much time on page
- * faults as on writing, where pages are small.
- */
-void *
-neural_alloc_large(MemoryContext context, Size size)
-{
-	char *p = MemoryContextAllocHuge(context, size);
-
-#ifdef MADV_HUGEPAGE
-	if (size >= 8 * 1024 * 1024)
-	{
-		uintptr_t page = sysconf(_SC_PAGESIZE);
-		uintptr_t from = ((uintptr_t) p + page - 1) & ~(page - 1);
-
-		/* an advice only: nothing depends on its being taken */
-		(void) madvise((void *) from, (uintptr_t) p + size - from,
-					   MADV_HUGEPAGE);
-	}
-#endif
-	return p;
 }
 
 nn_arena *

@@ -9,6 +9,7 @@
  */
 #include "training.h"
 
+#include "../nn/team.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -58,8 +59,8 @@ alloc_rows(NeuralDataset *d, bool weighted)
 {
 	Size rows = Max(d->rows, 1);
 
-	d->x = neural_alloc_large(CurrentMemoryContext,
-							  rows * d->width * sizeof(nn_real));
+	d->x = MemoryContextAllocHuge(CurrentMemoryContext,
+								  rows * d->width * sizeof(nn_real));
 	d->y = MemoryContextAllocHuge(CurrentMemoryContext,
 								  rows * d->target_width * sizeof(nn_real));
 	d->weight = weighted ? MemoryContextAllocHuge(CurrentMemoryContext,
@@ -161,13 +162,75 @@ add_validation_row(NeuralTraining *t, int64 at, const nn_real *x,
 		d->weight[at] = (nn_real) extra[NEURAL_WEIGHT_SLOT(t)];
 }
 
+/* Numbers that are encoded sooner than threads are started. */
+#define WORTH_THREADS 1e6
+
+/* A block whose rows are shared by threads; its context ends them. */
+typedef struct Encoding
+{
+	MemoryContext context;
+	MemoryContextCallback callback;
+	nn_team *team; /* NULL: alone */
+	const nn_features *features;
+	const char *block;
+	int n;
+	nn_real *x;
+} Encoding;
+
+static void
+end_encoding(void *arg)
+{
+	nn_team_destroy(((Encoding *) arg)->team);
+}
+
+static Encoding *
+begin_encoding(const NeuralTraining *t)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "neural encoding", ALLOCSET_SMALL_SIZES);
+	Encoding *e = MemoryContextAllocZero(context, sizeof(*e));
+	nn_error err;
+
+	e->context = context;
+	e->features = t->features;
+	if (t->threads > 1 &&
+		(double) t->rows * t->features->layout.width > WORTH_THREADS)
+		e->team = nn_team_create(neural_arena(context), t->threads, &err);
+	e->callback.func = end_encoding;
+	e->callback.arg = e;
+	MemoryContextRegisterResetCallback(context, &e->callback);
+	return e;
+}
+
+static void
+encode_share(int member, void *arg)
+{
+	const Encoding *e = arg;
+	int64 size = nn_team_size(e->team);
+	int first = (int) (e->n * member / size),
+		end = (int) (e->n * (member + 1) / size);
+
+	nn_features_encode(
+		e->features, e->block + (Size) first * e->features->record_size,
+		end - first, e->x + (Size) first * e->features->layout.width);
+}
+
+static void
+encode_rows(Encoding *e, const char *block, int n, nn_real *x)
+{
+	e->block = block;
+	e->n = n;
+	e->x = x;
+	nn_team_run(e->team, encode_share, e);
+}
+
 /* Rows that are all trained on are encoded where they are to lie. */
 static void
-encode_in_place(NeuralTraining *t, char *block, int n, int64 at)
+encode_in_place(NeuralTraining *t, Encoding *e, char *block, int n, int64 at)
 {
 	NeuralDataset *d = &t->training;
 
-	nn_features_encode(t->features, block, n, d->x + at * d->width);
+	encode_rows(e, block, n, d->x + at * d->width);
 	for (int i = 0; i < n; i++)
 		add_training_row(t, at + i, NULL,
 						 neural_extra(t, block + i * t->features->record_size));
@@ -179,6 +242,7 @@ neural_training_encode(NeuralTraining *t)
 	int width = t->features->layout.width;
 	size_t record_size = t->features->record_size;
 	int64 row = 0, training = 0, validation = 0;
+	Encoding *e = begin_encoding(t);
 	nn_real *x = NULL;
 
 	t->training.width = t->validation.width = width;
@@ -193,7 +257,7 @@ neural_training_encode(NeuralTraining *t)
 		CHECK_FOR_INTERRUPTS();
 		if (t->training.file == NULL && memchr(t->use + row, 0, n) == NULL)
 		{
-			encode_in_place(t, block, n, training);
+			encode_in_place(t, e, block, n, training);
 			training += n;
 			row += n;
 			continue;
@@ -201,7 +265,7 @@ neural_training_encode(NeuralTraining *t)
 		if (x == NULL) /* the first block is the largest */
 			x = MemoryContextAllocHuge(CurrentMemoryContext,
 									   (Size) n * width * sizeof(nn_real));
-		nn_features_encode(t->features, block, n, x);
+		encode_rows(e, block, n, x);
 		for (int i = 0; i < n; i++, row++)
 		{
 			const double *extra = neural_extra(t, block + i * record_size);
@@ -215,6 +279,7 @@ neural_training_encode(NeuralTraining *t)
 	}
 	if (x != NULL)
 		pfree(x);
+	MemoryContextDelete(e->context);
 	if ((t->weight_column > 0 || t->class_weight != NULL) && !t->weighs)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -41,9 +41,6 @@ typedef enum NeuralBlas
 /* An arena whose memory goes away with a memory context (bridge.c). */
 extern nn_arena *neural_arena(MemoryContext context);
 
-/* MemoryContextAllocHuge, of huge pages where the system has them. */
-extern void *neural_alloc_large(MemoryContext context, Size size);
-
 /* ereport(ERROR) with the engine's message, detail, hint and SQLSTATE. */
 extern void neural_ereport(const nn_error *err) pg_attribute_noreturn();
 

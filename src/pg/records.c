@@ -55,7 +55,7 @@ block_bytes(const NeuralRecords *r)
 static char *
 new_blocks(NeuralRecords *r, int n)
 {
-	return neural_alloc_large(r->context, n * block_bytes(r));
+	return MemoryContextAllocHuge(r->context, n * block_bytes(r));
 }
 
 /*

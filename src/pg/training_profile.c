@@ -65,13 +65,12 @@ append_shares(StringInfo s, const int64 *count, int bins, int64 total)
  * --- numbers ---
  */
 
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *) a, y = *(const double *) b;
-
-	return x < y ? -1 : x > y;
-}
+#define ST_SORT			 sort_doubles
+#define ST_ELEMENT_TYPE	 double
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE		 static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 static void
 profile_numbers(StringInfo s, const nn_column *c, const char *sample,
@@ -90,7 +89,7 @@ profile_numbers(StringInfo s, const nn_column *c, const char *sample,
 										 : *(const double *) at;
 		m += isfinite(v[m]);
 	}
-	qsort(v, m, sizeof(double), compare_doubles);
+	sort_doubles(v, m);
 	for (int k = 1; k < BINS && m > 0; k++)
 	{
 		double edge = v[(int64) m * k / BINS];
