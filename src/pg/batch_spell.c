@@ -80,13 +80,16 @@ spell_calls(Node *node, Spelling *s)
 	return expression_tree_mutator(node, spell_calls, s);
 }
 
-/* The table that a node scans; NULL: it does something else. */
+/*
+ * The table that a node scans; NULL: it does something else, or gives one row,
+ * of which the columns as arguments take longer to set up.
+ */
 static Relation
 open_scanned(Spelling *s, Plan *p)
 {
 	RangeTblEntry *rte;
 
-	if (!neural_plan_scans_table(p))
+	if (!neural_plan_scans_table(p) || neural_plan_gives_one_row(p))
 		return NULL;
 	rte = rt_fetch(((Scan *) p)->scanrelid, s->stmt->rtable);
 	return rte->rtekind == RTE_RELATION ? table_open(rte->relid, NoLock) : NULL;
