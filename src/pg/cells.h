@@ -37,6 +37,10 @@ extern NeuralRowReader *neural_row_reader(const nn_features *f, TupleDesc desc,
 										  bool by_position, bool learn,
 										  const char *time_zone);
 
+/* Whether it depends on nothing but the row's type and the session's time zone,
+ * so that it may serve other queries. */
+extern bool neural_row_reader_lasts(const NeuralRowReader *r);
+
 /* The last attribute it reads (1-based): how far a tuple must be deformed. */
 extern int neural_row_reader_last(const NeuralRowReader *r);
 

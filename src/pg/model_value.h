@@ -43,6 +43,7 @@ typedef struct NeuralLoadedModel
 	int max_rows; /* of one call of nn_predict without splitting inside */
 	Size size;
 	int pins;
+	struct NeuralRowShape *shapes; /* rows it has read (predict_state.c) */
 	struct NeuralDeviceModel *device; /* predict_device.c */
 } NeuralLoadedModel;
 

@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -256,26 +257,88 @@ by_position(TupleDesc desc, const nn_features *f)
 			 errdetail("The columns of the model are: %s.", column_list(f))));
 }
 
+/*
+ * How a model reads rows of a type, which takes longer to find out than to
+ * predict one row.  Kept with the loaded model, for the queries to come.
+ */
+typedef struct NeuralRowShape
+{
+	struct NeuralRowShape *next;
+	Oid type;
+	int32 typmod;
+	uint64 identifier; /* another one when the type is altered */
+	pg_tz *time_zone;  /* of the session */
+	TupleDesc desc;
+	NeuralRowReader *reader;
+} NeuralRowShape;
+
+#define MAX_SHAPES 8
+
+static NeuralRowShape *
+find_shape(const NeuralPredictState *s, Oid type, int32 typmod,
+		   uint64 identifier)
+{
+	NeuralRowShape *shape = s->loaded->shapes;
+
+	while (shape != NULL && (shape->type != type || shape->typmod != typmod ||
+							 shape->identifier != identifier ||
+							 shape->time_zone != session_timezone))
+		shape = shape->next;
+	return shape;
+}
+
+/* In a context of its own, which is a child of the state's. */
+static NeuralRowShape *
+create_shape(NeuralPredictState *s, Oid type, int32 typmod, uint64 identifier)
+{
+	MemoryContext context = AllocSetContextCreate(
+		s->row_context, "neural row shape", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	const nn_features *f = s->model->features;
+	NeuralRowShape *shape = palloc0(sizeof(*shape)), *other;
+	int n = 0;
+
+	shape->type = type;
+	shape->typmod = typmod;
+	shape->identifier = identifier;
+	shape->time_zone = session_timezone;
+	shape->desc = lookup_rowtype_tupdesc_copy(type, typmod);
+	shape->reader =
+		neural_row_reader(f, shape->desc, by_position(shape->desc, f), false,
+						  s->model->time_zone);
+	MemoryContextSwitchTo(old);
+	for (other = s->loaded->shapes; other != NULL; other = other->next)
+		n++;
+	if (n < MAX_SHAPES && neural_row_reader_lasts(shape->reader))
+	{
+		MemoryContextSetParent(context, s->loaded->context);
+		shape->next = s->loaded->shapes;
+		s->loaded->shapes = shape;
+	}
+	return shape;
+}
+
 static void
 make_reader(NeuralPredictState *s, Oid type, int32 typmod)
 {
-	TupleDesc desc;
+	uint64 identifier = assign_record_type_identifier(type, typmod);
+	NeuralRowShape *shape;
 	MemoryContext old;
-	const nn_features *f = s->model->features;
 
 	s->reader = NULL;
 	MemoryContextReset(s->row_context);
+	shape = find_shape(s, type, typmod, identifier);
+	if (shape == NULL)
+		shape = create_shape(s, type, typmod, identifier);
 	old = MemoryContextSwitchTo(s->row_context);
-	desc = lookup_rowtype_tupdesc_copy(type, typmod);
-	s->reader = neural_row_reader(f, desc, by_position(desc, f), false,
-								  s->model->time_zone);
-	s->values = palloc0(sizeof(Datum) * desc->natts);
-	s->nulls = palloc0(sizeof(bool) * desc->natts);
-	s->desc = desc;
+	s->values = palloc0(sizeof(Datum) * shape->desc->natts);
+	s->nulls = palloc0(sizeof(bool) * shape->desc->natts);
 	MemoryContextSwitchTo(old);
+	s->desc = shape->desc;
+	s->reader = shape->reader;
 	s->row_type = type;
 	s->row_typmod = typmod;
-	s->row_identifier = assign_record_type_identifier(type, typmod);
+	s->row_identifier = identifier;
 	s->row_unchecked = false;
 }
 

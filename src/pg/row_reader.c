@@ -272,6 +272,12 @@ neural_row_reader(const nn_features *f, TupleDesc desc, bool by_position,
 	return r;
 }
 
+bool
+neural_row_reader_lasts(const NeuralRowReader *r)
+{
+	return !r->may_throw;
+}
+
 int
 neural_row_reader_last(const NeuralRowReader *r)
 {
