@@ -2,9 +2,10 @@
 #
 #	make && make install && make installcheck
 #
-# OpenBLAS is used where its header is found; BLAS=0 leaves it out.  The CUDA
-# provider is built where nvcc is found, for the architectures of CUDA_ARCHS;
-# CUDA=0 leaves it out.  WERROR=-Werror makes warnings errors, as the tests do.
+# OpenBLAS is used where its header is found, not that of another BLAS; BLAS=0
+# leaves it out.  The CUDA provider is built where nvcc is found, for the
+# architectures of CUDA_ARCHS; CUDA=0 leaves it out.  WERROR=-Werror makes
+# warnings errors, as the tests do.
 # Tests that need no server: make -C test unit cuda.  Everything: ./scripts/test.
 
 EXTENSION = extension/neural
@@ -25,7 +26,7 @@ ISOLATION = $(notdir $(basename $(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation
 
 # The one library that links to a BLAS; opened on demand.
-BLAS ?= $(shell echo '\#include <cblas.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
+BLAS ?= $(shell printf '\#include <cblas.h>\nchar *(*f)(void) = openblas_get_corename;\n' | $(CC) -fsyntax-only -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 ifeq ($(BLAS),1)
 BLAS_LIB = neural_blas$(DLSUFFIX)
 endif

@@ -90,7 +90,8 @@ missing_packages()
 	fi
 	command -v gcc >/dev/null || printf 'gcc libc6-dev '
 	command -v make >/dev/null || printf 'make '
-	printf '#include <cblas.h>\n' | gcc -E -x c - >/dev/null 2>&1 ||
+	printf '#include <cblas.h>\nchar *(*f)(void) = openblas_get_corename;\n' |
+		gcc -fsyntax-only -x c - >/dev/null 2>&1 ||
 		printf 'libopenblas-dev '
 	for package; do
 		case $package in
