@@ -51,6 +51,29 @@ SELECT count(*) FROM neural.versions('"Quoted ""name""; DROP TABLE marks"');
 SELECT neural.prune('"Quoted ""name""; DROP TABLE marks"');
 ALTER TABLE "Quoted ""name""; DROP TABLE marks" RENAME TO m;
 
+-- a version that takes the place of another one on disk
+CREATE TABLE near AS SELECT i / 100.0::real AS x, i / 100.0::real AS y FROM generate_series(0, 99) i;
+CREATE TABLE far AS SELECT x, y + 100 AS y FROM near;
+CREATE FUNCTION go(name text) RETURNS int LANGUAGE sql AS $$
+    SELECT r.version FROM neural.train('place', name, target => 'y', layers => 'dense(64, relu) dense(64, relu)',
+        epochs => 5, seed => 1, options => '{"activate": "always"}') r $$;
+SELECT go('near');
+SELECT min(pg_column_size(model)) > 8192 AS "outside of its row" FROM place;
+SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
+DELETE FROM place;
+VACUUM place;
+SELECT go('far');
+SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
+SELECT go('near');
+VACUUM FULL place;
+SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
+BEGIN;
+UPDATE place SET active = NOT active WHERE active;
+UPDATE place SET active = NOT active WHERE version = 1;
+SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
+ROLLBACK;
+SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
+
 -- what is refused
 SELECT neural.promote('m', 77);
 SELECT neural.promote('marks', 1);

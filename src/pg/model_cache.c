@@ -19,6 +19,8 @@
 
 #include "model_value.h"
 
+/* Places whose digest is known: forgotten all at once when they are too many. */
+#define MAX_PLACES 1024
 /* Working memory of a predictor, and rows, at most. */
 #define PREDICTOR_BYTES (4 * 1024 * 1024)
 #define PREDICTOR_ROWS	256
@@ -41,7 +43,14 @@ typedef struct PredictorRelease
 	nn_predictor *predictor;
 } PredictorRelease;
 
+typedef struct KnownPlace
+{
+	NeuralModelPlace place; /* the key */
+	uint8 digest[NN_MODEL_DIGEST_SIZE];
+} KnownPlace;
+
 static HTAB *cache = NULL;
+static HTAB *places = NULL;
 static dlist_head recent = DLIST_STATIC_INIT(recent);
 static Size cache_bytes = 0;
 
@@ -200,21 +209,68 @@ neural_model_pin(NeuralLoadedModel *model, MemoryContext pin_context)
 	MemoryContextRegisterResetCallback(pin_context, &pin->callback);
 }
 
-NeuralLoadedModel *
-neural_model_load(Datum value, MemoryContext pin_context)
+static bool
+read_digest(Datum value, uint8 *digest)
 {
 	struct varlena *head =
 		(struct varlena *) PG_DETOAST_DATUM_SLICE(value, 0, NN_MODEL_HEADER);
+	bool ok = VARSIZE_ANY_EXHDR(head) == NN_MODEL_HEADER;
+
+	if (ok)
+		memcpy(digest, VARDATA_ANY(head) + NN_MODEL_DIGEST_AT,
+			   NN_MODEL_DIGEST_SIZE);
+	pfree(head);
+	return ok;
+}
+
+static void
+create_places(void)
+{
+	HASHCTL ctl = {0};
+
+	ctl.keysize = sizeof(NeuralModelPlace);
+	ctl.entrysize = sizeof(KnownPlace);
+	places = hash_create("neural model places", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+}
+
+bool
+neural_model_digest(Datum value, const NeuralModelPlace *place, uint8 *digest)
+{
+	KnownPlace *known;
+
+	if (place == NULL || place->toast_value == InvalidOid)
+		return read_digest(value, digest);
+	if (places == NULL)
+		create_places();
+	known = hash_search(places, place, HASH_FIND, NULL);
+	if (known == NULL)
+	{
+		if (!read_digest(value, digest))
+			return false;
+		if (hash_get_num_entries(places) >= MAX_PLACES)
+		{
+			hash_destroy(places);
+			places = NULL;
+			create_places();
+		}
+		known = hash_search(places, place, HASH_ENTER, NULL);
+		memcpy(known->digest, digest, NN_MODEL_DIGEST_SIZE);
+	}
+	memcpy(digest, known->digest, NN_MODEL_DIGEST_SIZE);
+	return true;
+}
+
+NeuralLoadedModel *
+neural_model_load_at(Datum value, const NeuralModelPlace *place,
+					 MemoryContext pin_context)
+{
 	uint8 digest[NN_MODEL_DIGEST_SIZE];
 	CacheEntry *entry;
 
-	if (VARSIZE_ANY_EXHDR(head) < NN_MODEL_HEADER)
+	if (!neural_model_digest(value, place, digest))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("model is damaged"),
 				 errdetail("It is shorter than its header.")));
-	memcpy(digest, VARDATA_ANY(head) + NN_MODEL_DIGEST_AT, sizeof(digest));
-	pfree(head);
-
 	if (cache == NULL)
 		create_cache();
 	entry = hash_search(cache, digest, HASH_FIND, NULL);
@@ -226,6 +282,12 @@ neural_model_load(Datum value, MemoryContext pin_context)
 	neural_model_pin(&entry->loaded, pin_context);
 	trim_cache();
 	return &entry->loaded;
+}
+
+NeuralLoadedModel *
+neural_model_load(Datum value, MemoryContext pin_context)
+{
+	return neural_model_load_at(value, NULL, pin_context);
 }
 
 NeuralLoadedModel *

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -172,9 +174,30 @@ visible_version(Oid relid, int version)
 	return found;
 }
 
+static void
+find_place(TupleTableSlot *slot, Datum value, NeuralModelPlace *place)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(value);
+	struct varatt_external pointer = {0};
+	bool isnull;
+
+	if (VARATT_IS_EXTERNAL_ONDISK(v))
+		VARATT_EXTERNAL_GET_POINTER(pointer, v);
+	*place = (NeuralModelPlace){
+		.relid = slot->tts_tableOid,
+		.xmin = DatumGetTransactionId(
+			slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull)),
+		.block = ItemPointerGetBlockNumber(&slot->tts_tid),
+		.offset = ItemPointerGetOffsetNumber(&slot->tts_tid),
+		.toast_relid = pointer.va_toastrelid,
+		.toast_value = pointer.va_valueid,
+	};
+}
+
 /* Look through the rows that the active snapshot sees: they are few. */
 static bool
-scan_versions(Relation rel, int version, Datum *model, int *found)
+scan_versions(Relation rel, int version, Datum *model, int *found,
+			  NeuralModelPlace *place)
 {
 	Oid relid = RelationGetRelid(rel);
 	AttrNumber version_number = column_number(relid, "version"),
@@ -199,6 +222,7 @@ scan_versions(Relation rel, int version, Datum *model, int *found)
 		/* the toast pointer is copied, not what it points to */
 		*model = datumCopy(value, false, -1);
 		*found = number;
+		find_place(slot, value, place);
 		ok = true;
 	}
 	table_endscan(scan);
@@ -207,10 +231,11 @@ scan_versions(Relation rel, int version, Datum *model, int *found)
 }
 
 Datum
-neural_model_fetch(Oid relid, int version, int *found_version)
+neural_model_find(Oid relid, int version, int *found_version,
+				  NeuralModelPlace *place)
 {
 	Relation rel;
-	int wanted = version, found = 0;
+	int wanted = version;
 	Datum model = (Datum) 0;
 
 	neural_model_lock(relid);
@@ -219,10 +244,19 @@ neural_model_fetch(Oid relid, int version, int *found_version)
 		wanted = visible_version(relid, version);
 
 	rel = table_open(relid, NoLock);
-	if (!scan_versions(rel, wanted, &model, &found))
+	if (!scan_versions(rel, wanted, &model, found_version, place))
 		no_version(relid, version);
 	table_close(rel, NoLock);
-	if (found_version != NULL)
-		*found_version = found;
 	return model;
+}
+
+Datum
+neural_model_fetch(Oid relid, int version, int *found_version)
+{
+	NeuralModelPlace place;
+	int found;
+
+	return neural_model_find(relid, version,
+							 found_version != NULL ? found_version : &found,
+							 &place);
 }

@@ -10,6 +10,8 @@
 #ifndef NEURAL_MODEL_VALUE_H
 #define NEURAL_MODEL_VALUE_H
 
+#include "storage/block.h"
+
 #include "neural.h"
 
 #include "../nn/model.h"
@@ -47,9 +49,36 @@ typedef struct NeuralLoadedModel
 	struct NeuralDeviceModel *device; /* predict_device.c */
 } NeuralLoadedModel;
 
+/*
+ * Which row a value comes from, and where it is stored outside of the row.  As
+ * long as all of this is the same, so is the value: a place is used again for a
+ * row of another transaction only, and one transaction's values are told apart
+ * by where they are stored.  toast_value 0: stored in the row; says nothing.
+ */
+typedef struct NeuralModelPlace
+{
+	Oid relid;
+	TransactionId xmin;
+	BlockNumber block;
+	uint32 offset;
+	Oid toast_relid, toast_value;
+} NeuralModelPlace;
+
+/*
+ * The digest that a value carries; false when it is too short for one.  Of a
+ * place (NULL: it has none) that was met before nothing is read.
+ */
+extern bool neural_model_digest(Datum value, const NeuralModelPlace *place,
+								uint8 *digest);
+
 /* Load (or find) the model of a value; pinned until pin_context is reset. */
 extern NeuralLoadedModel *neural_model_load(Datum value,
 											MemoryContext pin_context);
+
+/* The same of a value whose place is known. */
+extern NeuralLoadedModel *neural_model_load_at(Datum value,
+											   const NeuralModelPlace *place,
+											   MemoryContext pin_context);
 
 /* Pin it for one more user. */
 extern void neural_model_pin(NeuralLoadedModel *model,
@@ -76,6 +105,10 @@ extern void neural_model_check_snapshot(Oid relid);
  * no active version (each with a HINT).
  */
 extern Datum neural_model_fetch(Oid relid, int version, int *found_version);
+
+/* The same, and where it is stored. */
+extern Datum neural_model_find(Oid relid, int version, int *found_version,
+							   NeuralModelPlace *place);
 
 /* The same with SELECT on the column "model", for those who want its bytes. */
 extern Datum neural_model_select(Oid relid, int version);

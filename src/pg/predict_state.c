@@ -100,21 +100,19 @@ forget_model(NeuralPredictState *s)
 	MemoryContextReset(s->model_context);
 }
 
-/* Is this the value of the model at hand?  Only its header is read. */
+static bool
+is_model(const NeuralPredictState *s, Datum value, const NeuralModelPlace *place)
+{
+	uint8 digest[NN_MODEL_DIGEST_SIZE];
+
+	return s->found && neural_model_digest(value, place, digest) &&
+		   memcmp(digest, s->loaded->digest, NN_MODEL_DIGEST_SIZE) == 0;
+}
+
 bool
 neural_predict_is_model(const NeuralPredictState *s, Datum value)
 {
-	struct varlena *head;
-	bool same;
-
-	if (!s->found)
-		return false;
-	head = (struct varlena *) PG_DETOAST_DATUM_SLICE(value, 0, NN_MODEL_HEADER);
-	same = VARSIZE_ANY_EXHDR(head) == NN_MODEL_HEADER &&
-		   memcmp(VARDATA_ANY(head) + NN_MODEL_DIGEST_AT, s->loaded->digest,
-				  NN_MODEL_DIGEST_SIZE) == 0;
-	pfree(head);
-	return same;
+	return is_model(s, value, NULL);
 }
 
 /* What is made once for the model. */
@@ -132,19 +130,21 @@ prepare_model(NeuralPredictState *s)
 }
 
 static void
-use_model(NeuralPredictState *s, Datum value)
+use_model(NeuralPredictState *s, Datum value, const NeuralModelPlace *place)
 {
-	if (neural_predict_is_model(s, value))
+	if (is_model(s, value, place))
 		return;
 	forget_model(s);
-	s->loaded = neural_model_load(value, s->model_context);
+	s->loaded = neural_model_load_at(value, place, s->model_context);
 	prepare_model(s);
 }
 
 void
 neural_predict_by_table(NeuralPredictState *s, Oid relid, int version)
 {
+	NeuralModelPlace place;
 	NeuralMoment now;
+	Datum value;
 
 	get_moment(&now);
 	if (likely(s->found && s->relid == relid && s->version == version &&
@@ -153,7 +153,8 @@ neural_predict_by_table(NeuralPredictState *s, Oid relid, int version)
 	/* what fails from here on must not leave a moment that passed */
 	s->relid = InvalidOid;
 	s->row_unchecked = true;
-	use_model(s, neural_model_fetch(relid, version, &s->found_version));
+	value = neural_model_find(relid, version, &s->found_version, &place);
+	use_model(s, value, &place);
 	s->relid = relid;
 	s->version = version;
 	s->moment = now;
@@ -183,7 +184,7 @@ neural_predict_by_value(NeuralPredictState *s, Datum value)
 	else
 		s->row_unchecked = true;
 	s->toast_value = InvalidOid;
-	use_model(s, value);
+	use_model(s, value, NULL);
 	s->toast_relid = pointer.va_toastrelid;
 	s->toast_value = pointer.va_valueid;
 	s->moment = now;
