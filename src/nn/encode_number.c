@@ -172,7 +172,7 @@ number_finish(nn_column *c, nn_arena *arena, nn_error *err)
  * The simple loops are apart, so that they become vector instructions; each
  * of these rounds as its scalar twin does, so one row alone gets the same bits.
  */
-void
+NN_ANY_LEVEL void
 nn_encode_numbers(const nn_scale *scale, double null, double clip,
 				  nn_slot_kind slot, const char *base, size_t stride, int n,
 				  nn_real *out, size_t out_stride)
