@@ -30,6 +30,17 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     error := SQLSTATE || ' ' || SQLERRM;
 END $$;
+-- EXPLAIN ANALYZE, as every version of the server says it
+CREATE FUNCTION explained(query text) RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR "QUERY PLAN" IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' || query LOOP
+        "QUERY PLAN" := regexp_replace("QUERY PLAN", '(rows=\d+)\.00|( \(returns .*\))', '\1', 'g');
+        IF "QUERY PLAN" !~ '^ *Storage: ' THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END $$;
+
 CREATE FUNCTION same(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     one record;
@@ -48,7 +59,7 @@ END $$;
 -- a scan, its filter, and what is kept of rows
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id, neural.predict('plain', p) FROM points p;
 EXPLAIN (COSTS OFF) SELECT id FROM points p WHERE neural.predict('plain', p) > 3 AND g = 1 AND id < 200;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id FROM points p WHERE neural.predict('plain', p) IS NULL AND g = 1;
+SELECT * FROM explained($$SELECT id FROM points p WHERE neural.predict('plain', p) IS NULL AND g = 1$$);
 SELECT same('SELECT id, neural.predict(''plain'', p), p FROM points p WHERE g = 1 AND neural.predict(''plain'', p) > 3');
 SELECT same('SELECT id, neural.predict(''plain'', p), plain(x, y) + plain(y, x), neural.classify(''kinds'', p) FROM points p');
 
@@ -60,8 +71,7 @@ SELECT same('SELECT neural.predict(''plain'', p), neural.predict(''plain'', p, 1
     neural.classify(''kinds'', p), neural.predict_proba(''kinds'', p), neural.predict_proba(''kinds'', p, ''a''),
     neural.predict_as(''plain'', p, NULL::int), neural.predict_all(''kinds'', p), neural.embed(''plain'', p, ''1'') FROM points p WHERE id > 296');
 SELECT same('SELECT p.id, m.version, neural.predict_with(m.model, p) FROM points p, plain m WHERE id > 298');
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT neural.predict_with(m.model, p) FROM (SELECT model FROM plain UNION ALL SELECT model FROM vectors) m, points p WHERE p.id < 200;
+SELECT * FROM explained($$SELECT neural.predict_with(m.model, p) FROM (SELECT model FROM plain UNION ALL SELECT model FROM vectors) m, points p WHERE p.id < 200$$);
 EXPLAIN (COSTS OFF) SELECT neural.predict('plain', v), neural.predict('plain', ARRAY[x, y]) FROM points;
 SELECT same('SELECT neural.predict(''plain'', v), neural.predict(''plain'', ARRAY[x, y]) FROM points');
 SELECT same('SELECT neural.predict(''plain'', ARRAY[x, y]) FROM points');
@@ -76,15 +86,15 @@ EXPLAIN (COSTS OFF) SELECT sum(10 / g), avg(neural.predict('plain', p)) FROM poi
 SELECT same('SELECT count(*) FILTER (WHERE neural.predict(''plain'', p) > 9), sum(CASE WHEN neural.predict(''plain'', p) > 9 THEN 10 / g END), count(DISTINCT neural.classify(''kinds'', p)) FROM points p WHERE g > 0');
 SELECT same('SELECT sum(10 / g), avg(neural.predict(''vectors'', p)) FROM points p WHERE id > 200');
 EXPLAIN (COSTS OFF) SELECT id FROM points p ORDER BY neural.predict('plain', p) LIMIT 3;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p ORDER BY x LIMIT 3;
+SELECT * FROM explained($$SELECT neural.predict('plain', p) FROM points p ORDER BY x LIMIT 3$$);
 SELECT same('SELECT g, avg(neural.predict(''plain'', p)), count(*) FROM points p GROUP BY g ORDER BY 1');
 SELECT same('SELECT neural.classify(''kinds'', p), count(*) FROM points p GROUP BY 1 ORDER BY 1');
 SELECT same('SELECT a.id, neural.predict(''plain'', a), neural.predict(''plain'', b) FROM points a LEFT JOIN points b ON a.id = b.id + 150 ORDER BY 2, 1');
 
 -- no more rows than are wanted
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p LIMIT 5;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT neural.predict('plain', p) FROM points p WHERE neural.predict('plain', p) > -1000 LIMIT 5;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT EXISTS (SELECT 1 FROM points p WHERE neural.predict('plain', p) > -1000);
+SELECT * FROM explained($$SELECT neural.predict('plain', p) FROM points p LIMIT 5$$);
+SELECT * FROM explained($$SELECT neural.predict('plain', p) FROM points p WHERE neural.predict('plain', p) > -1000 LIMIT 5$$);
+SELECT * FROM explained($$SELECT EXISTS (SELECT 1 FROM points p WHERE neural.predict('plain', p) > -1000)$$);
 
 -- errors come where they belong, or not at all
 SELECT same('SELECT id, neural.predict(''vectors'', p) FROM points p');
@@ -102,10 +112,8 @@ SELECT same('SELECT id, neural.predict(''plain'', p) FROM points p WHERE 100 / (
 SELECT same('SELECT id, neural.predict_proba(''kinds'', p, ''d'') FROM points p');
 
 -- rows that are computed, which may fail
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT neural.predict('plain', q) FROM (SELECT x + 1 AS x, sqrt(y) AS y FROM points) q;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT CASE WHEN id <> 250 THEN neural.predict('plain', ROW(x / (250 - id), y)) END FROM points;
+SELECT * FROM explained($$SELECT neural.predict('plain', q) FROM (SELECT x + 1 AS x, sqrt(y) AS y FROM points) q$$);
+SELECT * FROM explained($$SELECT CASE WHEN id <> 250 THEN neural.predict('plain', ROW(x / (250 - id), y)) END FROM points$$);
 SELECT same('SELECT id, neural.predict(''plain'', q), q FROM (SELECT id, x + 1 AS x, sqrt(y) AS y FROM points) q');
 SELECT same('SELECT id, CASE WHEN id % 50 <> 0 THEN neural.predict(''plain'', ROW(x / (id % 50), y)) END FROM points');
 SELECT same('SELECT id, neural.predict(''plain'', ROW(ln(x - 0.5), y)) FROM points WHERE id % 17 > 1');
@@ -235,15 +243,14 @@ SELECT same('SELECT md5(wide), neural.predict(''plain'', p) FROM (SELECT *, repe
 SET max_parallel_workers_per_gather = 0;
 SET work_mem = '4MB';
 -- a batch of such rows is as many as fit, and one
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT count(m), count(y) FROM (SELECT md5(wide) AS m, neural.predict('plain', p) AS y FROM (SELECT *, repeat(kind, 1000000) AS wide FROM points WHERE id <= 41 OFFSET 0) p OFFSET 0) q;
+SELECT * FROM explained($$SELECT count(m), count(y) FROM (SELECT md5(wide) AS m, neural.predict('plain', p) AS y FROM (SELECT *, repeat(kind, 1000000) AS wide FROM points WHERE id <= 41 OFFSET 0) p OFFSET 0) q$$);
 RESET work_mem;
 
 -- threads share large batches
 CREATE TABLE many AS SELECT i % 17 / 2.0::real AS x, i % 23 / 3.0::real AS y, i AS id FROM generate_series(1, 4000) i;
 SELECT neural.train('wide', 'points', target => 'z', features => '{x,y}', layers => 'dense(512) tanh dense(64) tanh', epochs => 1, seed => 1) IS NOT NULL;
 SET neural.predict_threads = 3;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT sum(neural.predict('wide', m)) FROM many m;
+SELECT * FROM explained($$SELECT sum(neural.predict('wide', m)) FROM many m$$);
 SELECT same('SELECT id, neural.predict(''wide'', m), neural.embed(''wide'', m, ''2'') FROM many m WHERE id < 1500 ORDER BY id');
 RESET neural.predict_threads;
 RESET max_parallel_workers_per_gather;

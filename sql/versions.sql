@@ -39,7 +39,7 @@ SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
 DROP TABLE m;
 ALTER TABLE m RENAME TO renamed;
 SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;
-SELECT pg_get_viewdef('sides');
+SELECT pg_get_viewdef('sides') LIKE '%classify(''renamed''::regclass, %' AS "by its new name";
 CREATE SCHEMA elsewhere;
 ALTER TABLE renamed SET SCHEMA elsewhere;
 SELECT side FROM sides WHERE id IN (3, 13) ORDER BY id;

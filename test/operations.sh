@@ -163,6 +163,16 @@ gone()
 	esac
 }
 
+# wait_gone PID: ten seconds at most
+wait_gone()
+{
+	for _ in $(seq 500); do
+		gone "$1" && return 0
+		sleep 0.02
+	done
+	return 1
+}
+
 # ---------- a scheduler ----------
 
 if [ -n "$cron" ]; then
@@ -219,6 +229,8 @@ for i in $(seq "$cancels"); do
 	if [ $((i % 4)) -eq 0 ]; then kill -TERM "$pid"; else kill -INT "$pid"; fi
 	wait $retraining
 	echo $(($(cat "$work/end") - began)) >>"$work/$([ $((i % 4)) -eq 0 ] && echo terminate || echo cancel)"
+	# who is told to go says so before it cleans up
+	[ $((i % 4)) -ne 0 ] || wait_gone "$pid" || bad="$bad still-there"
 	grep -qE 'canceling statement due to user request|terminating connection due to administrator command' "$work/said" ||
 		bad="$bad $(head -c 200 "$work/said")"
 	[ "$(temporary)" = 0 ] || bad="$bad temporary-files"
@@ -310,11 +322,7 @@ for _ in $(seq "$restarts"); do
 	began=$(milliseconds)
 	wait $retraining
 	# It notices that the postmaster is gone, or the next one cannot start.
-	for _ in $(seq 500); do
-		gone "$pid" && break
-		sleep 0.02
-	done
-	gone "$pid" || bad="$bad orphan"
+	wait_gone "$pid" || bad="$bad orphan"
 	echo $(($(milliseconds) - began)) >>"$work/orphan"
 	began=$(milliseconds)
 	for _ in $(seq 50); do

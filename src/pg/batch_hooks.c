@@ -90,8 +90,8 @@ start_batches(QueryDesc *query, int eflags)
 }
 
 static void
-run_batches(QueryDesc *query, ScanDirection direction, uint64 count,
-			bool execute_once)
+run_batches(QueryDesc *query, ScanDirection direction,
+			uint64 count NEURAL_RUN_ONCE_PARAM)
 {
 	bool outer = neural_may_be_left;
 
@@ -99,9 +99,9 @@ run_batches(QueryDesc *query, ScanDirection direction, uint64 count,
 	PG_TRY();
 	{
 		if (previous_run)
-			previous_run(query, direction, count, execute_once);
+			previous_run(query, direction, count NEURAL_RUN_ONCE);
 		else
-			standard_ExecutorRun(query, direction, count, execute_once);
+			standard_ExecutorRun(query, direction, count NEURAL_RUN_ONCE);
 	}
 	PG_FINALLY();
 	{

@@ -31,6 +31,8 @@
 #endif
 
 #if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+
 #define pg_namespace_aclcheck(oid, role, mode)                                 \
 	object_aclcheck(NamespaceRelationId, (oid), (role), (mode))
 #define pg_class_ownercheck(oid, role)                                         \
@@ -40,10 +42,19 @@
 #define neural_name_list(text) stringToQualifiedNameList(text)
 #endif
 
+/* Since 18 a query that runs to its end does not say so beforehand. */
 #if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#define NEURAL_RUN_ONCE_PARAM
+#define NEURAL_RUN_ONCE
 #define neural_executor_run(query, direction, count)                           \
 	ExecutorRun((query), (direction), (count))
 #else
+#define NEURAL_RUN_ONCE_PARAM , bool execute_once
+#define NEURAL_RUN_ONCE		  , execute_once
 #define neural_executor_run(query, direction, count)                           \
 	ExecutorRun((query), (direction), (count), true)
 #endif

@@ -147,7 +147,7 @@ neural_model_in(PG_FUNCTION_ARGS)
 	check_size(len / 4 * 3);
 	room = len / 4 * 3 + 3;
 	bytes = palloc(room);
-	n = pg_b64_decode(text, len, bytes, room);
+	n = pg_b64_decode(text, len, (void *) bytes, room);
 	if (n < 0)
 		ereport(
 			ERROR,
@@ -169,7 +169,7 @@ neural_model_out(PG_FUNCTION_ARGS)
 	int n;
 
 	memcpy(text, PREFIX, PREFIX_LEN);
-	n = pg_b64_encode(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
+	n = pg_b64_encode((void *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
 					  text + PREFIX_LEN, room);
 	if (n < 0)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
