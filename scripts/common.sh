@@ -25,6 +25,18 @@ die()
 	exit 1
 }
 
+# check NAME EXPECTED ACTUAL: of a test; sets status to 1
+check()
+{
+	if [ "$2" = "$3" ]; then
+		echo "ok $1"
+	else
+		echo "not ok $1"
+		printf '    expected: %s\n    found:    %s\n' "$2" "$3"
+		status=1
+	fi
+}
+
 # Run a step quietly; show all it printed when it fails.
 quietly()
 {

@@ -3,12 +3,13 @@
 # killed, cancelled and shut down at random moments, vacuum beside a retraining,
 # and a scheduler.
 #
-#	test/operations.sh [KILLS [RESTARTS [CANCELS [SEED]]]]
+#	test/operations.sh [KILLS [RESTARTS [CANCELS [SEED [SECONDS]]]]]
 #
 # KILLS processes that train are killed by SIGKILL, the postmaster RESTARTS
-# times, and CANCELS retrainings are cancelled; by default 6, 2 and 20.  The
-# long run is "operations.sh 1000 50 1000".  The seed is printed.  Latencies
-# are printed, not judged: machines differ.
+# times, and CANCELS retrainings are cancelled; by default 6, 2 and 20.  A
+# retraining of SECONDS (2) is watched while rows of its source are updated and
+# vacuumed.  The long run is "operations.sh 1000 50 1000 SEED 300".  The seed
+# is printed.  Latencies are printed, not judged: machines differ.
 #
 # Needs the extension installed into the server of the PATH's pg_config; starts
 # clusters of its own.
@@ -19,20 +20,9 @@ kills=${1:-6}
 restarts=${2:-2}
 cancels=${3:-20}
 seed=${4:-$(date +%N | sed 's/^0*//')}
+seconds=${5:-2}
 status=0
 export PGOPTIONS='-c client_min_messages=warning'
-
-# check NAME EXPECTED ACTUAL
-check()
-{
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		echo "not ok $1"
-		printf '    expected: %s\n    found:    %s\n' "$2" "$3"
-		status=1
-	fi
-}
 
 query()
 {
@@ -205,6 +195,25 @@ query "DELETE FROM points WHERE id % 300 = 0" >/dev/null
 check "operations: vacuum removes what died meanwhile" "1000" \
 	"$(PGOPTIONS='-c client_min_messages=info' psql -Xq -c "VACUUM (VERBOSE) points" 2>&1 |
 		sed -nE 's/.*(tuples: |found )([0-9]+) removed.*/\2/p' | head -n 1)"
+# Until the time is over: what the training holds, and what vacuum cannot remove.
+samples=0
+holding=0
+removed=0
+kept=0
+end=$(($(date +%s) + seconds))
+while [ "$(date +%s)" -lt $end ]; do
+	query "UPDATE points SET c = c WHERE id % 1000 = $((samples % 1000))" >/dev/null
+	[ "$(query "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'neural.train: m %'
+		AND backend_xmin IS NULL AND backend_xid IS NULL")" = 1 ] || holding=$((holding + 1))
+	counts=$(PGOPTIONS='-c client_min_messages=info' psql -Xq -c "VACUUM (VERBOSE) points" 2>&1 |
+		sed -nE 's/.*tuples: ([0-9]+) removed, [0-9]+ remain, ([0-9]+) are dead.*/\1 \2/p' | head -n 1)
+	removed=$((removed + ${counts% *}))
+	kept=$((kept + ${counts#* }))
+	samples=$((samples + 1))
+done
+echo "# $seconds seconds: $samples times looked, $removed dead rows removed"
+check "operations: a snapshot was held 0 times, dead rows kept back 0" "0 0 t" \
+	"$holding $kept $([ $removed -gt 0 ] && echo t)"
 check "operations: versions are used meanwhile" "t" "$(query "$whole")"
 check "operations: only one at a time" "ERROR:  model \"m\" is being retrained already" \
 	"$(query "CALL neural.retrain('m')" | head -n 1)"

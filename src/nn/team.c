@@ -189,8 +189,10 @@ nn_team_create(nn_arena *arena, int size, nn_error *err)
 		}
 	}
 	/* what a thread lacks is memory, or a slot of the system's */
-	nn_fail(err, NN_NOMEM, "could not start %d threads", size - 1);
-	nn_detail(err, "%s", strerror(rc));
+	nn_fail(err, NN_NOMEM, "could not start thread %d of %d", team->started + 1,
+			size - 1);
+	nn_detail(err, "The system says: %s.", strerror(rc));
+	nn_hint(err, "Try again with fewer threads.");
 	return NULL;
 }
 
