@@ -81,7 +81,7 @@ typedef struct gpu_slot
 typedef struct gpu_state
 {
 	cudaStream_t stream;
-	int processors;
+	int processors, major; /* of compute capability */
 	cudaError_t failure; /* the first */
 	const char *doing;	 /* what failed */
 	void *scratch;

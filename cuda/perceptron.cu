@@ -13,13 +13,12 @@
  * blocks.  So the sums depend on shapes only.
  */
 #include "classes.h"
-#include "gpu.h"
+#include "perceptron.h"
 
 #define OWN			 4	   /* rows and columns of a product that a thread has */
 #define NUMBERS		 11264 /* in shared memory */
 #define MOST_ROWS	 32	   /* of a tile */
 #define LEAST_ROWS	 8
-#define BLOCKS_OF_SM 2
 
 typedef struct layer
 {
@@ -66,25 +65,6 @@ static __device__ __forceinline__ int
 squares_of(int rows, int columns)
 {
 	return (rows + OWN - 1) / OWN * ((columns + OWN - 1) / OWN);
-}
-
-static __device__ __noinline__ float
-value_of(nn_function f, float a, float x)
-{
-	return nn_function_value(f, a, x);
-}
-
-static __device__ __noinline__ float
-slope_of(nn_function f, float a, float x, float y)
-{
-	return nn_function_slope(f, a, x, y);
-}
-
-/* Whether dropout makes a layer's number of the batch zero. */
-static __device__ __noinline__ bool
-is_dropped(nn_key key, uint64_t limit, uint64_t number)
-{
-	return (nn_random_bits(key, number) >> 11) < limit;
 }
 
 /* The slope of a layer's function and dropout, by what was kept of them, of a
@@ -308,8 +288,7 @@ __launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
 {
 	SHARED(kept, float[NUMBERS]);
 	float *partial = p.partial + blockIdx.x * p.nparams;
-	bool classes = p.loss.kind == NN_LOSS_CATEGORICAL ||
-				   p.loss.kind == NN_LOSS_CATEGORICAL_FOCAL;
+	bool classes = is_of_classes(p.loss);
 	double loss = 0;
 
 	for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x)
@@ -343,20 +322,36 @@ __launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
 		p.losses[blockIdx.x] = loss;
 }
 
-/* Where the gradients of all blocks go. */
-typedef struct gradients
+void
+gpu_add_gradients(nn_device *d, const gradients *all, size_t blocks,
+				  const float *partial)
 {
-	int count;
-	size_t begin[2 * NN_MLP_LAYERS + 1];
-	float *to[2 * NN_MLP_LAYERS];
-} gradients;
+	const gradients g = *all;
+
+	gpu_each(d, g.part[g.count].begin,
+			 [=] __device__(size_t i)
+			 {
+				 int number = 0;
+				 double sum = 0;
+
+				 while (i >= g.part[number + 1].begin)
+					 number++;
+
+				 const gradient_part &p = g.part[number];
+				 gpu_place place = gpu_place_of(i - p.begin, p.n);
+				 size_t at = p.at + place.row * p.stride + place.column;
+
+				 for (size_t b = 0; b < blocks; b++)
+					 sum += partial[b * g.size + at];
+				 p.to[i - p.begin] = (float) sum;
+			 });
+}
 
 /* The place of every layer's numbers in a row; how many there are. */
 static int
 place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 {
 	int numbers = a->layer[0].inputs;
-	size_t params = 0;
 
 	p->nlayers = a->nlayers;
 	for (int i = 0; i < a->nlayers; i++)
@@ -369,7 +364,7 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		l->n = from->outputs;
 		l->out = numbers;
 		l->z = -1;
-		l->dw = params;
+		l->dw = place_gradient(g, l->k, l->n, l->k, l->n, from->dw);
 		l->f = from->f;
 		l->a = (float) from->a;
 		l->w = from->w;
@@ -378,7 +373,7 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		if (from->dropout > 0)
 		{
 			l->scale = (float) (1 / (1 - from->dropout));
-			l->limit = (uint64_t) ceil(from->dropout * 0x1p53);
+			l->limit = dropout_limit(from->dropout);
 			l->key = from->key;
 		}
 		numbers += l->n;
@@ -387,18 +382,10 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 			l->z = numbers;
 			numbers += l->n;
 		}
-		g->begin[g->count] = params;
-		g->to[g->count++] = from->dw;
-		params += (size_t) l->k * l->n;
-		if (l->b == NULL)
-			continue;
-		l->db = params;
-		g->begin[g->count] = params;
-		g->to[g->count++] = from->db;
-		params += (size_t) l->n;
+		if (l->b != NULL)
+			l->db = place_gradient(g, 1, l->n, 1, l->n, from->db);
 	}
-	g->begin[g->count] = params;
-	p->nparams = params;
+	p->nparams = g->size;
 	return numbers;
 }
 
@@ -409,9 +396,10 @@ gpu_mlp(nn_device *d, const nn_mlp_args *a)
 	perceptron p = {};
 	gradients g = {};
 	int numbers = place_layers(a, &p, &g);
-	size_t blocks, count = p.nparams;
-	float *partial;
+	size_t blocks;
 
+	if (d->precision != NN_FP32 && gpu_mlp_tensor(d, a))
+		return true;
 	p.rows = MOST_ROWS;
 	while (p.rows >= LEAST_ROWS && p.rows * numbers > NUMBERS)
 		p.rows /= 2;
@@ -422,27 +410,16 @@ gpu_mlp(nn_device *d, const nn_mlp_args *a)
 	blocks =
 		gpu_at_most((size_t) p.tiles, (size_t) (BLOCKS_OF_SM * s->processors));
 	p.losses = (double *) gpu_scratch(
-		d, blocks * (sizeof(double) + count * sizeof(float)));
+		d, blocks * (sizeof(double) + g.size * sizeof(float)));
 	if (p.losses == NULL)
 		return true; /* a failure that is kept */
-	p.partial = partial = (float *) (p.losses + blocks);
+	p.partial = (float *) (p.losses + blocks);
 	p.x = a->x;
 	p.dx = a->dx;
 	p.dx_beta = a->dx_beta;
 	p.loss = a->loss;
 	gpu_launch(d, train_tiles, dim3((unsigned) blocks), dim3(BLOCK_THREADS), p);
 	gpu_add_partials(d, (int) blocks, p.losses, a->loss.sum);
-	gpu_each(d, count,
-			 [=] __device__(size_t i)
-			 {
-				 int part = 0;
-				 double sum = 0;
-
-				 while (i >= g.begin[part + 1])
-					 part++;
-				 for (size_t b = 0; b < blocks; b++)
-					 sum += partial[b * count + i];
-				 g.to[part][i - g.begin[part]] = (float) sum;
-			 });
+	gpu_add_gradients(d, &g, blocks, p.partial);
 	return true;
 }

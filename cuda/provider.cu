@@ -105,6 +105,10 @@ make_context(gpu_state *s, int ordinal)
 			  cudaDeviceGetAttribute(&s->processors,
 									 cudaDevAttrMultiProcessorCount, ordinal),
 			  "create a context");
+	gpu_check(s,
+			  cudaDeviceGetAttribute(
+				  &s->major, cudaDevAttrComputeCapabilityMajor, ordinal),
+			  "create a context");
 	gpu_check(s, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking),
 			  "create a stream");
 	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)

@@ -16,10 +16,15 @@ take(gpu_state *s, size_t bytes)
 	return p;
 }
 
+#define MEMORY_UNIT 256
+
 void *
 gpu_scratch(nn_device *d, size_t bytes)
 {
 	gpu_state *s = gpu_of(d);
+	/* whole units of the device, so that an emulated one begins as well aligned
+	 * as it ends */
+	size_t size = gpu_divide_up(bytes + bytes / 2, MEMORY_UNIT) * MEMORY_UNIT;
 
 	if (s->failure != cudaSuccess)
 		return NULL;
@@ -29,9 +34,9 @@ gpu_scratch(nn_device *d, size_t bytes)
 	/* waits for the work that uses the old one */
 	gpu_check(s, cudaFree(s->scratch), "free working memory");
 	s->scratch_size = 0;
-	s->scratch = take(s, bytes + bytes / 2);
+	s->scratch = take(s, size);
 	if (s->scratch != NULL)
-		s->scratch_size = bytes + bytes / 2;
+		s->scratch_size = size;
 	return s->scratch;
 }
 

@@ -138,16 +138,6 @@ compare_blas(void)
 	emulated->blas = false;
 }
 
-/* A number with so few significant bits, by arithmetic. */
-static float
-rounded(float x, int bits)
-{
-	int exponent;
-	double fraction = frexp(x, &exponent);
-
-	return (float) ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits);
-}
-
 /* Factors of fewer bits, where that is allowed and the product is large. */
 static void
 compare_precisions(void)

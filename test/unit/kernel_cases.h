@@ -465,30 +465,81 @@ run_penalty(context *t)
 	t->d->ops->regularize(t->d, n, 0.1, 0.2, in(t, n), sum_from(t, 2), NULL);
 }
 
-/* A row of dense layers and their loss, layer by layer: what mlp does. */
+/* A number with so few significant bits, by arithmetic. */
+static float
+rounded(float x, int bits)
+{
+	int exponent;
+	double fraction = frexp(x, &exponent);
+
+	return (float) ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits);
+}
+
+/* What a device of a precision makes of factors. */
+static void
+round_factors(nn_precision precision, size_t n, float *x)
+{
+	const int bits[] = {24, 11, 8};
+
+	for (size_t i = 0; i < n && precision != NN_FP32; i++)
+		x[i] = rounded(x[i], bits[precision]);
+}
+
+static float *
+rounded_copy(nn_precision precision, size_t n, const float *x)
+{
+	float *copy = malloc(n * sizeof(float) + (n == 0));
+
+	if (copy == NULL)
+		exit(2);
+	memcpy(copy, x, n * sizeof(float));
+	round_factors(precision, n, copy);
+	return copy;
+}
+
+/* What is kept of a layer in a precision: its output, of which its function's
+ * value is found again, and its function's input. */
+static void
+keep_rounded(nn_precision precision, const nn_mlp_layer *l, size_t n,
+			 float *out, float *z, float *y)
+{
+	round_factors(precision, n, out);
+	round_factors(precision, n, z);
+	for (size_t i = 0; i < n && precision != NN_FP32; i++)
+		y[i] = out[i] * (float) (1 - l->dropout);
+}
+
+/*
+ * A row of dense layers and their loss, layer by layer: what mlp does.  In
+ * another precision than fp32 all that is multiplied is rounded, and kept so.
+ */
 static void
 plain_mlp(nn_device *d, const nn_mlp_args *a)
 {
 	const nn_device_ops *ops = d->ops;
+	const nn_precision precision = d->precision;
 	int m = a->loss.m;
-	float *in[NN_MLP_LAYERS + 1], *z[NN_MLP_LAYERS], *y[NN_MLP_LAYERS], *dy;
+	float *in[NN_MLP_LAYERS + 1], *w[NN_MLP_LAYERS], *z[NN_MLP_LAYERS],
+		*y[NN_MLP_LAYERS], *dy;
 	nn_loss_args loss = a->loss;
 
-	in[0] = (float *) a->x;
+	in[0] = rounded_copy(precision, (size_t) m * a->layer[0].inputs, a->x);
 	for (int i = 0; i < a->nlayers; i++)
 	{
 		const nn_mlp_layer *l = &a->layer[i];
-		size_t bytes = (size_t) m * l->outputs * sizeof(float);
+		size_t n = (size_t) m * l->outputs;
 
-		in[i + 1] = malloc(bytes);
-		z[i] = malloc(bytes);
-		y[i] = malloc(bytes);
+		w[i] = rounded_copy(precision, (size_t) l->inputs * l->outputs, l->w);
+		in[i + 1] = malloc(n * sizeof(float));
+		z[i] = malloc(n * sizeof(float));
+		y[i] = malloc(n * sizeof(float));
 		if (in[i + 1] == NULL || z[i] == NULL || y[i] == NULL)
 			exit(2);
-		ops->dense(d, m, l->outputs, l->inputs, in[i], l->w, l->b, l->f, l->a,
+		ops->dense(d, m, l->outputs, l->inputs, in[i], w[i], l->b, l->f, l->a,
 				   z[i], y[i]);
-		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, y[i], 0,
-					 in[i + 1]);
+		ops->dropout(d, n, l->dropout, l->key, 0, y[i], 0, in[i + 1]);
+		if (i < a->nlayers - 1)
+			keep_rounded(precision, l, n, in[i + 1], z[i], y[i]);
 	}
 	dy = malloc((size_t) m * loss.n * sizeof(float));
 	loss.pred = in[a->nlayers];
@@ -497,24 +548,29 @@ plain_mlp(nn_device *d, const nn_mlp_args *a)
 	for (int i = a->nlayers - 1; i >= 0; i--)
 	{
 		const nn_mlp_layer *l = &a->layer[i];
+		size_t n = (size_t) m * l->outputs;
 		float *dx =
 			i > 0 ? malloc((size_t) m * l->inputs * sizeof(float)) : a->dx;
 
-		ops->dropout(d, (size_t) m * l->outputs, l->dropout, l->key, 0, dy, 0,
-					 dy);
+		ops->dropout(d, n, l->dropout, l->key, 0, dy, 0, dy);
 		ops->dense_slope(d, m, l->outputs, l->f, l->a, z[i], y[i], dy, dy,
-						 l->db);
+						 NULL);
+		round_factors(precision, n, dy);
+		if (l->db != NULL)
+			ops->sum_rows(d, m, l->outputs, dy, 0, l->db);
 		ops->gemm(d, true, false, l->inputs, l->outputs, m, in[i], dy, 0,
 				  l->dw);
 		if (dx != NULL)
-			ops->gemm(d, false, true, m, l->inputs, l->outputs, dy, l->w,
+			ops->gemm(d, false, true, m, l->inputs, l->outputs, dy, w[i],
 					  i > 0 ? 0 : a->dx_beta, dx);
 		free(dy);
 		dy = i > 0 ? dx : NULL;
 		free(in[i + 1]);
+		free(w[i]);
 		free(z[i]);
 		free(y[i]);
 	}
+	free(in[0]);
 }
 
 static void
@@ -596,6 +652,28 @@ run_mlp(context *t)
 	run_one_mlp(t, &a, one, of_one);
 }
 
+static void
+run_mlp_in(context *t, nn_precision precision)
+{
+	nn_precision before = t->d->precision;
+
+	t->d->precision = precision;
+	run_mlp(t);
+	t->d->precision = before;
+}
+
+static void
+run_mlp_tf32(context *t)
+{
+	run_mlp_in(t, NN_TF32);
+}
+
+static void
+run_mlp_bf16(context *t)
+{
+	run_mlp_in(t, NN_BF16);
+}
+
 static const struct
 {
 	const char *name;
@@ -621,6 +699,9 @@ static const struct
 	{"optimizer", run_optimizer, 0, 0},
 	{"sum_squares, regularize", run_penalty, 0, 3e-7},
 	{"mlp", run_mlp, 3e-6, 3e-6},
+	/* a number at the edge may be rounded the other way */
+	{"mlp, tf32", run_mlp_tf32, 3e-6, 1e-4},
+	{"mlp, bf16", run_mlp_bf16, 3e-6, 1e-3},
 };
 #define KERNELS ((int) (sizeof(kernels) / sizeof(kernels[0])))
 

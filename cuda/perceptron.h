@@ -1,0 +1,85 @@
+/*
+ * perceptron.h
+ *	  What the kernels for small perceptrons share: perceptron.cu in fp32, and
+ *	  perceptron_tensor.cu on tensor cores.
+ */
+#ifndef CUDA_PERCEPTRON_H
+#define CUDA_PERCEPTRON_H
+
+#include "gpu.h"
+
+#define BLOCKS_OF_SM 2
+
+/* Where a parameter's gradient lies in what a block adds up, by rows of
+ * stride, and where it goes, by rows of n. */
+typedef struct gradient_part
+{
+	size_t begin; /* of its numbers among all parameters' */
+	size_t at;
+	int n, stride;
+	float *to;
+} gradient_part;
+
+typedef struct gradients
+{
+	int count;
+	gradient_part part[2 * NN_MLP_LAYERS + 1]; /* the last only begins */
+	size_t size;							   /* of what a block adds up */
+} gradients;
+
+/* Room for one more parameter of rows by n; where a block has it. */
+static inline size_t
+place_gradient(gradients *g, int rows, int n, int padded_rows, int stride,
+			   float *to)
+{
+	gradient_part *p = &g->part[g->count++];
+	size_t at = g->size;
+
+	p->at = at;
+	p->n = n;
+	p->stride = stride;
+	p->to = to;
+	p[1].begin = p->begin + (size_t) rows * n;
+	g->size += (size_t) padded_rows * stride;
+	return at;
+}
+
+/* Add those of all blocks up, in order of the blocks. */
+extern void gpu_add_gradients(nn_device *d, const gradients *g, size_t blocks,
+							  const float *partial);
+
+/* On tensor cores; false: not done. */
+extern bool gpu_mlp_tensor(nn_device *d, const nn_mlp_args *a);
+
+static __device__ __noinline__ float
+value_of(nn_function f, float a, float x)
+{
+	return nn_function_value(f, a, x);
+}
+
+static __device__ __noinline__ float
+slope_of(nn_function f, float a, float x, float y)
+{
+	return nn_function_slope(f, a, x, y);
+}
+
+/* Whether dropout makes a layer's number of the batch zero. */
+static __device__ __noinline__ bool
+is_dropped(nn_key key, uint64_t limit, uint64_t number)
+{
+	return (nn_random_bits(key, number) >> 11) < limit;
+}
+
+static inline uint64_t
+dropout_limit(double rate)
+{
+	return (uint64_t) ceil(rate * 0x1p53);
+}
+
+static __device__ __forceinline__ bool
+is_of_classes(const nn_loss_args &a)
+{
+	return a.kind == NN_LOSS_CATEGORICAL || a.kind == NN_LOSS_CATEGORICAL_FOCAL;
+}
+
+#endif /* CUDA_PERCEPTRON_H */

@@ -1,0 +1,717 @@
+/*
+ * perceptron_tensor.cu
+ *	  Small dense layers as a whole, on tensor cores.
+ *
+ * What perceptron.cu does, with the factors of all products rounded to bf16 or
+ * tf32, and what flows between layers kept so in shared memory.  Weights are
+ * rounded once a step, into memory that the caches hold.  Sums, functions, the
+ * loss and the gradients are in fp32.
+ *
+ * Products are made by squares of SIDE by SIDE numbers, each by a warp, so all
+ * extents are rounded up to SIDE; what is beyond the real ones is zero, or
+ * meets zero.  A warp sees the result of a square through a piece of shared
+ * memory of its own.
+ *
+ * A block's gradients of weights stay in registers over all of its tiles, as
+ * far as there is room: each warp has every WARPS_OF_BLOCK-th square of all
+ * layers'.  The rest is added up in memory.
+ *
+ * Needs compute capability 8.0.
+ */
+#ifdef __CUDACC__
+#include <mma.h>
+#define UNROLL _Pragma("unroll")
+#else
+#include "emulation_mma.h"
+#define UNROLL
+#endif
+
+#include "classes.h"
+#include "perceptron.h"
+
+using namespace nvcuda;
+
+#define LEAST_MAJOR 8
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 100 * LEAST_MAJOR
+#define HAS_TENSORS 1
+typedef __nv_bfloat16 bf16_kind;
+typedef wmma::precision::tf32 tf32_kind;
+#else
+#define HAS_TENSORS 0
+typedef void bf16_kind, tf32_kind;
+#endif
+
+#define SIDE		16
+#define MOST_ROWS	64 /* of a tile */
+#define SQUARES		8  /* of gradients that a warp has in registers */
+/* Of the 48 KiB of shared memory; the rest is the last sum's. */
+#define SHARED_BYTES (48 * 1024 - 256)
+#define PIECE		 (SIDE * SIDE) /* floats of a warp's own */
+
+/*
+ * A number as a factor: rounded to the nearest of fewer bits, of two the even
+ * one.  SKEW numbers after each row keep a square's rows in different banks.
+ */
+struct bf16_factor
+{
+	typedef bf16_kind kind;
+	typedef uint16_t type;
+	static const int DEPTH = 16, SKEW = 8;
+
+	static __device__ __forceinline__ type of(float x);
+	static __device__ __forceinline__ float value(type x);
+	static __device__ __forceinline__ const kind *at(const type *p)
+	{
+		return (const kind *) p;
+	}
+};
+
+struct tf32_factor
+{
+	typedef tf32_kind kind;
+	typedef float type;
+	static const int DEPTH = 8, SKEW = 4;
+
+	static __device__ __forceinline__ type of(float x);
+	static __device__ __forceinline__ float value(type x)
+	{
+		return x;
+	}
+	static __device__ __forceinline__ const float *at(const type *p)
+	{
+		return p;
+	}
+};
+
+static __device__ __forceinline__ uint32_t
+bits_of(float x)
+{
+	uint32_t u;
+
+	memcpy(&u, &x, sizeof(u));
+	return u;
+}
+
+static __device__ __forceinline__ float
+of_bits(uint32_t u)
+{
+	float x;
+
+	memcpy(&x, &u, sizeof(x));
+	return x;
+}
+
+/* The bits of x but for so many, to the nearest; a NaN stays one. */
+static __device__ __forceinline__ uint32_t
+rounded(float x, int lost)
+{
+	uint32_t u = bits_of(x);
+
+	if (!(x == x))
+		return 0x7fc00000;
+	return (u + ((1u << (lost - 1)) - 1) + (u >> lost & 1)) &
+		   ~((1u << lost) - 1);
+}
+
+__device__ __forceinline__ uint16_t
+bf16_factor::of(float x)
+{
+	return (uint16_t) (rounded(x, 16) >> 16);
+}
+
+__device__ __forceinline__ float
+bf16_factor::value(uint16_t x)
+{
+	return of_bits((uint32_t) x << 16);
+}
+
+__device__ __forceinline__ float
+tf32_factor::of(float x)
+{
+	return of_bits(rounded(x, 13));
+}
+
+typedef struct tensor_layer
+{
+	int k, n;		/* inputs, outputs */
+	int kp, np;		/* the same, rounded up */
+	int lx, ly;		/* between two rows of inputs, of outputs */
+	int in, out, z; /* where those of the tile begin; z -1: not kept */
+	int squares;	/* of gradients, of the layers before */
+	size_t w;		/* where the rounded weights begin */
+	size_t dw, db;	/* in the gradients of a block */
+	nn_function f;
+	float a;
+	const float *b; /* or NULL */
+	float scale;	/* of what dropout keeps; 0: there is none */
+	uint64_t limit;
+	nn_key key;
+} tensor_layer;
+
+/* aligned as squares must be */
+typedef struct alignas(128) shared_bytes
+{
+	char bytes[SHARED_BYTES];
+} shared_bytes;
+
+typedef struct tensor_perceptron
+{
+	int m, rows, tiles; /* rows in all, of a tile, and tiles */
+	int nlayers, squares;
+	tensor_layer layers[NN_MLP_LAYERS];
+	int pieces, pred; /* where they begin, in floats of shared memory */
+	int lpred;
+	const float *x;
+	const void *w;
+	float *dx; /* or NULL */
+	float dx_beta;
+	nn_loss_args loss;
+	size_t nparams;
+	float *partial; /* gradients of the blocks */
+	double *losses;
+} tensor_perceptron;
+
+/* By how much a layer's function and dropout multiply a slope; y is the
+ * output, z where the function's inputs are kept. */
+template <class T>
+static __device__ __forceinline__ float
+slope_at(const tensor_layer &l, const typename T::type *kept, int first, int row,
+		 int column, float y)
+{
+	float by = 1, z = 0;
+
+	if (l.scale != 0)
+	{
+		if (is_dropped(l.key, l.limit, (uint64_t) (first + row) * l.n + column))
+			return 0;
+		by = l.scale;
+		y /= by;
+	}
+	if (l.f == NN_LINEAR)
+		return by;
+	if (l.z >= 0)
+		z = T::value(kept[l.z + row * l.ly + column]);
+	return by * slope_of(l.f, l.a, z, y);
+}
+
+template <class T>
+static __device__ void
+load_rows(const tensor_perceptron &p, int first, typename T::type *kept)
+{
+	const tensor_layer &l = p.layers[0];
+	int count = p.m - first;
+
+	for (int i = threadIdx.x; i < p.rows * l.kp; i += BLOCK_THREADS)
+	{
+		int row = i / l.kp, column = i % l.kp;
+
+		kept[row * l.lx + column] = T::of(
+			row < count && column < l.k
+				? p.x[(size_t) (first + row) * l.k + column]
+				: 0);
+	}
+}
+
+#if HAS_TENSORS
+
+template <class T>
+using sums = wmma::fragment<wmma::accumulator, SIDE, SIDE, T::DEPTH, float>;
+
+/* += a square of a product of depth numbers, of matrices in memory */
+template <class T, class LA, class LB>
+static __device__ __forceinline__ void
+multiply(sums<T> &sum, const typename T::type *a, int a_row,
+		 const typename T::type *b, int b_row, int depth, int a_step,
+		 int b_step)
+{
+	wmma::fragment<wmma::matrix_a, SIDE, SIDE, T::DEPTH, typename T::kind, LA>
+		x;
+	wmma::fragment<wmma::matrix_b, SIDE, SIDE, T::DEPTH, typename T::kind, LB>
+		y;
+
+	for (int q = 0; q < depth; q += T::DEPTH)
+	{
+		wmma::load_matrix_sync(x, T::at(a + q * a_step), a_row);
+		wmma::load_matrix_sync(y, T::at(b + q * b_step), b_row);
+		wmma::mma_sync(sum, x, y, sum);
+	}
+}
+
+/* f(row, column, number) of a square's numbers, through the warp's piece */
+template <class T, class F>
+static __device__ __forceinline__ void
+each_of_square(const sums<T> &sum, float *piece, F f)
+{
+	wmma::store_matrix_sync(piece, sum, SIDE, wmma::mem_row_major);
+	__syncwarp();
+	for (int i = threadIdx.x % WARP; i < SIDE * SIDE; i += WARP)
+		f(i / SIDE, i % SIDE, piece[i]);
+	__syncwarp();
+}
+
+template <class T>
+static __device__ void
+go_forward(const tensor_perceptron &p, int number, int first,
+		   typename T::type *kept, float *piece, float *pred)
+{
+	const tensor_layer &l = p.layers[number];
+	const typename T::type *w = (const typename T::type *) p.w + l.w;
+	bool last = number == p.nlayers - 1;
+
+	for (int s = threadIdx.x / WARP; s < p.rows / SIDE * (l.np / SIDE);
+		 s += WARPS_OF_BLOCK)
+	{
+		int i = s / (l.np / SIDE) * SIDE, j = s % (l.np / SIDE) * SIDE;
+		sums<T> sum;
+
+		wmma::fill_fragment(sum, 0.0f);
+		multiply<T, wmma::row_major, wmma::row_major>(
+			sum, kept + l.in + i * l.lx, l.lx, w + j, l.np, l.kp, 1, l.np);
+		each_of_square<T>(
+			sum, piece,
+			[&](int row, int column, float z)
+			{
+				int r = i + row, c = j + column, to = r * l.ly + c;
+
+				if (c >= l.n)
+				{
+					kept[l.out + to] = T::of(0);
+					return;
+				}
+				if (l.b != NULL)
+					z += l.b[c];
+				if (l.z >= 0)
+					kept[l.z + to] = T::of(z);
+				if (l.f != NN_LINEAR)
+					z = value_of(l.f, l.a, z);
+				if (l.scale != 0)
+					z = is_dropped(l.key, l.limit, (uint64_t) (first + r) * l.n + c)
+							? 0
+							: l.scale * z;
+				if (last)
+					pred[r * p.lpred + c] = z;
+				else
+					kept[l.out + to] = T::of(z);
+			});
+	}
+}
+
+/* Losses of numbers, and their slopes where the last layer's outputs would be
+ * kept. */
+template <class T>
+static __device__ double
+judge_numbers(const tensor_perceptron &p, int first, typename T::type *kept,
+			  const float *pred)
+{
+	const tensor_layer &l = p.layers[p.nlayers - 1];
+	const nn_loss_args &a = p.loss;
+	float p0 = (float) a.p[0], p1 = (float) a.p[1];
+	double sum = 0;
+
+	for (int i = threadIdx.x; i < p.rows * l.n; i += BLOCK_THREADS)
+	{
+		int r = i / l.n, j = i % l.n, row = first + r;
+		float y = pred[r * p.lpred + j], slope = 0;
+
+		if (row < p.m)
+		{
+			double weight = a.weight ? a.weight[row] : 1;
+
+			sum += weight * nn_loss_formula(a.kind, p0, p1, y,
+											a.y[(size_t) row * l.n + j],
+											&slope);
+			slope *= (float) (weight * a.scale / l.n) *
+					 slope_at<T>(l, kept, first, r, j, y);
+		}
+		kept[l.out + r * l.ly + j] = T::of(slope);
+	}
+	return sum / l.n;
+}
+
+/* Those of classes, of which a warp takes a row. */
+template <class T>
+static __device__ double
+judge_classes(const tensor_perceptron &p, int first, typename T::type *kept,
+			  const float *pred)
+{
+	const tensor_layer &l = p.layers[p.nlayers - 1];
+	int lane = threadIdx.x % WARP;
+	double sum = 0;
+
+	for (int r = threadIdx.x / WARP; r < p.rows; r += WARPS_OF_BLOCK)
+	{
+		const float *y = pred + r * p.lpred;
+		bool real = first + r < p.m;
+		class_loss of = {};
+
+		if (real)
+			of = loss_of_row(p.loss, (size_t) (first + r), y);
+		if (lane == 0)
+			sum += of.value;
+		for (int j = lane; j < l.n; j += WARP)
+			kept[l.out + r * l.ly + j] =
+				T::of(real ? of.slope(y[j], j) *
+								 slope_at<T>(l, kept, first, r, j, y[j])
+						   : 0);
+	}
+	return sum;
+}
+
+/* A tile's part of a square of the gradients of a layer's weights. */
+template <class T>
+static __device__ __forceinline__ void
+add_square(const tensor_perceptron &p, const tensor_layer &l, int s,
+		   const typename T::type *kept, sums<T> &sum)
+{
+	int i = s / (l.np / SIDE) * SIDE, j = s % (l.np / SIDE) * SIDE;
+
+	multiply<T, wmma::col_major, wmma::row_major>(
+		sum, kept + l.in + i, l.lx, kept + l.out + j, l.ly, p.rows, l.lx, l.ly);
+}
+
+static __device__ __forceinline__ float *
+square_in(const tensor_layer &l, int s, float *partial)
+{
+	return partial + l.dw + (size_t) (s / (l.np / SIDE) * SIDE) * l.np +
+		   s % (l.np / SIDE) * SIDE;
+}
+
+template <class T>
+static __device__ __forceinline__ void
+add_gradients(const tensor_perceptron &p, const tensor_layer &l,
+			  const typename T::type *kept, bool fresh, sums<T> *own,
+			  float *partial)
+{
+	int warp = threadIdx.x / WARP, end = l.kp / SIDE * (l.np / SIDE);
+
+	UNROLL
+	for (int q = 0; q < SQUARES; q++)
+	{
+		int s = warp + q * WARPS_OF_BLOCK - l.squares;
+
+		if (s >= 0 && s < end)
+			add_square<T>(p, l, s, kept, own[q]);
+	}
+	for (int q = warp + SQUARES * WARPS_OF_BLOCK; q < l.squares + end;
+		 q += WARPS_OF_BLOCK)
+	{
+		int s = q - l.squares;
+		sums<T> sum;
+
+		if (s < 0)
+			continue;
+		if (fresh)
+			wmma::fill_fragment(sum, 0.0f);
+		else
+			wmma::load_matrix_sync(sum, square_in(l, s, partial), l.np,
+								   wmma::mem_row_major);
+		add_square<T>(p, l, s, kept, sum);
+		wmma::store_matrix_sync(square_in(l, s, partial), sum, l.np,
+								wmma::mem_row_major);
+	}
+	for (int j = threadIdx.x; l.b && j < l.n; j += BLOCK_THREADS)
+	{
+		float sum = 0;
+
+		for (int r = 0; r < p.rows; r++)
+			sum += T::value(kept[l.out + r * l.ly + j]);
+		partial[l.db + j] = fresh ? sum : partial[l.db + j] + sum;
+	}
+}
+
+/* Those that were in registers. */
+template <class T>
+static __device__ __forceinline__ void
+store_gradients(const tensor_perceptron &p, const sums<T> *own, float *partial)
+{
+	UNROLL
+	for (int q = 0; q < SQUARES; q++)
+	{
+		int s = threadIdx.x / WARP + q * WARPS_OF_BLOCK, i = p.nlayers - 1;
+
+		if (s >= p.squares)
+			continue;
+		while (p.layers[i].squares > s)
+			i--;
+		wmma::store_matrix_sync(
+			square_in(p.layers[i], s - p.layers[i].squares, partial), own[q],
+			p.layers[i].np, wmma::mem_row_major);
+	}
+}
+
+/* The slope of a layer's input: of what came before it, or dx. */
+template <class T>
+static __device__ void
+go_back(const tensor_perceptron &p, int number, int first, typename T::type *kept,
+		float *piece)
+{
+	const tensor_layer &l = p.layers[number];
+	const typename T::type *w = (const typename T::type *) p.w + l.w;
+
+	for (int s = threadIdx.x / WARP; s < p.rows / SIDE * (l.kp / SIDE);
+		 s += WARPS_OF_BLOCK)
+	{
+		int i = s / (l.kp / SIDE) * SIDE, j = s % (l.kp / SIDE) * SIDE;
+		sums<T> sum;
+
+		wmma::fill_fragment(sum, 0.0f);
+		multiply<T, wmma::row_major, wmma::col_major>(
+			sum, kept + l.out + i * l.ly, l.ly, w + (size_t) j * l.np, l.np,
+			l.np, 1, 1);
+		each_of_square<T>(
+			sum, piece,
+			[&](int row, int column, float slope)
+			{
+				int r = i + row, c = j + column;
+
+				if (c >= l.k)
+					return;
+				if (number > 0)
+				{
+					const tensor_layer &before = p.layers[number - 1];
+					typename T::type *at = &kept[l.in + r * l.lx + c];
+
+					*at = T::of(slope * slope_at<T>(before, kept, first, r, c,
+													T::value(*at)));
+				}
+				else if (first + r < p.m)
+				{
+					float *dx = p.dx + (size_t) (first + r) * l.k + c;
+
+					*dx = gpu_blend(slope, p.dx_beta, dx);
+				}
+			});
+	}
+}
+
+template <class T>
+static __device__ __forceinline__ void
+train(const tensor_perceptron &p, char *memory)
+{
+	typename T::type *kept = (typename T::type *) memory;
+	float *piece = (float *) memory + p.pieces + threadIdx.x / WARP * PIECE;
+	float *pred = (float *) memory + p.pred;
+	float *partial = p.partial + blockIdx.x * p.nparams;
+	sums<T> own[SQUARES];
+	double loss = 0;
+
+	UNROLL
+	for (int q = 0; q < SQUARES; q++)
+		wmma::fill_fragment(own[q], 0.0f);
+	for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x)
+	{
+		int first = tile * p.rows;
+
+		load_rows<T>(p, first, kept);
+		for (int i = 0; i < p.nlayers; i++)
+		{
+			__syncthreads();
+			go_forward<T>(p, i, first, kept, piece, pred);
+		}
+		__syncthreads();
+		loss += is_of_classes(p.loss) ? judge_classes<T>(p, first, kept, pred)
+									  : judge_numbers<T>(p, first, kept, pred);
+		for (int i = p.nlayers - 1; i >= 0; i--)
+		{
+			__syncthreads();
+			add_gradients<T>(p, p.layers[i], kept, tile == (int) blockIdx.x,
+							 own, partial);
+			if (i == 0 && p.dx == NULL)
+				break;
+			/* of the input, whose place the slopes take */
+			__syncthreads();
+			go_back<T>(p, i, first, kept, piece);
+		}
+		__syncthreads();
+	}
+	store_gradients<T>(p, own, partial);
+	loss = block_sum(loss);
+	if (threadIdx.x == 0)
+		p.losses[blockIdx.x] = loss;
+}
+
+#endif /* HAS_TENSORS */
+
+template <class T>
+static __global__ void
+__launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM) train_on_tensors(tensor_perceptron p)
+{
+#if HAS_TENSORS
+	SHARED(memory, shared_bytes);
+
+	train<T>(p, memory.bytes);
+#endif
+}
+
+/* The rounded weights of all layers. */
+typedef struct tensor_weights
+{
+	int count;
+	struct
+	{
+		size_t begin;
+		int k, n, np;
+		const float *w;
+	} layer[NN_MLP_LAYERS + 1]; /* the last only begins */
+} tensor_weights;
+
+template <class T>
+static void
+round_weights(nn_device *d, const tensor_weights &all, typename T::type *to)
+{
+	const tensor_weights w = all;
+
+	gpu_each(d, w.layer[w.count].begin,
+			 [=] __device__(size_t i)
+			 {
+				 int number = 0;
+
+				 while (i >= w.layer[number + 1].begin)
+					 number++;
+
+				 const auto &l = w.layer[number];
+				 gpu_place at = gpu_place_of(i - l.begin, l.np);
+
+				 to[i] = T::of(at.row < (size_t) l.k && at.column < l.n
+								   ? l.w[at.row * l.n + at.column]
+								   : 0);
+			 });
+}
+
+static int
+round_up(int n)
+{
+	return (n + SIDE - 1) / SIDE * SIDE;
+}
+
+/* All of a layer but where a tile keeps it. */
+template <class T>
+static void
+place_layer(const nn_mlp_layer *from, tensor_perceptron *p, tensor_layer *l, gradients *g,
+			tensor_weights *w)
+{
+	*l = tensor_layer{};
+	l->k = from->inputs;
+	l->n = from->outputs;
+	l->kp = round_up(l->k);
+	l->np = round_up(l->n);
+	l->lx = l->kp + T::SKEW;
+	l->ly = l->np + T::SKEW;
+	l->f = from->f;
+	l->a = (float) from->a;
+	l->b = from->b;
+	if (from->dropout > 0)
+	{
+		l->scale = (float) (1 / (1 - from->dropout));
+		l->limit = dropout_limit(from->dropout);
+		l->key = from->key;
+	}
+	l->squares = p->squares;
+	p->squares += l->kp / SIDE * (l->np / SIDE);
+	l->dw = place_gradient(g, l->k, l->n, l->kp, l->np, from->dw);
+	if (l->b != NULL)
+		l->db = place_gradient(g, 1, l->n, 1, l->np, from->db);
+	l->w = w->layer[w->count].begin;
+	w->layer[w->count].k = l->k;
+	w->layer[w->count].n = l->n;
+	w->layer[w->count].np = l->np;
+	w->layer[w->count].w = from->w;
+	w->layer[++w->count].begin = l->w + (size_t) l->kp * l->np;
+}
+
+/* Lay out a tile of so many rows; the bytes of shared memory that it takes. */
+template <class T>
+static size_t
+place_tile(tensor_perceptron *p, int rows)
+{
+	int numbers = rows * p->layers[0].lx;
+	size_t floats;
+
+	p->rows = rows;
+	for (int i = 0; i < p->nlayers; i++)
+	{
+		tensor_layer *l = &p->layers[i];
+
+		l->in = i > 0 ? p->layers[i - 1].out : 0;
+		l->out = numbers;
+		numbers += rows * l->ly;
+		l->z = -1;
+		if (nn_function_needs_input(l->f))
+		{
+			l->z = numbers;
+			numbers += rows * l->ly;
+		}
+	}
+	floats = (size_t) numbers * sizeof(typename T::type) / sizeof(float);
+	p->pieces = (int) floats;
+	p->pred = p->pieces + WARPS_OF_BLOCK * PIECE;
+	p->lpred = p->layers[p->nlayers - 1].np;
+	return ((size_t) p->pred + (size_t) rows * p->lpred) * sizeof(float);
+}
+
+/* The most rows for which there is room; fewer where processors would have
+ * nothing to do. */
+template <class T>
+static bool
+choose_rows(tensor_perceptron *p, int processors)
+{
+	int rows = MOST_ROWS;
+
+	while (rows > SIDE && (place_tile<T>(p, rows) > SHARED_BYTES ||
+						   p->m < processors * rows))
+		rows /= 2;
+	if (place_tile<T>(p, rows) > SHARED_BYTES)
+		return false;
+	p->tiles = (p->m + rows - 1) / rows;
+	return true;
+}
+
+template <class T>
+static bool
+gpu_mlp_rounded(nn_device *d, const nn_mlp_args *a)
+{
+	gpu_state *s = gpu_of(d);
+	tensor_perceptron p = {};
+	gradients g = {};
+	tensor_weights w = {};
+	size_t blocks, weight_bytes, partials;
+	char *memory;
+
+	p.m = a->loss.m;
+	p.nlayers = a->nlayers;
+	for (int i = 0; i < a->nlayers; i++)
+		place_layer<T>(&a->layer[i], &p, &p.layers[i], &g, &w);
+	if (p.m == 0 || !choose_rows<T>(&p, s->processors))
+		return false;
+	blocks =
+		gpu_at_most((size_t) p.tiles, (size_t) (BLOCKS_OF_SM * s->processors));
+	weight_bytes = w.layer[w.count].begin * sizeof(typename T::type);
+	partials = blocks * g.size * sizeof(float);
+	memory = (char *) gpu_scratch(d, weight_bytes + partials +
+										 blocks * sizeof(double));
+	if (memory == NULL)
+		return true; /* a failure that is kept */
+	p.w = memory;
+	p.partial = (float *) (memory + weight_bytes);
+	p.losses = (double *) (memory + weight_bytes + partials);
+	p.nparams = g.size;
+	p.x = a->x;
+	p.dx = a->dx;
+	p.dx_beta = a->dx_beta;
+	p.loss = a->loss;
+	round_weights<T>(d, w, (typename T::type *) memory);
+	gpu_launch(d, train_on_tensors<T>, dim3((unsigned) blocks),
+			   dim3(BLOCK_THREADS), p);
+	gpu_add_partials(d, (int) blocks, p.losses, a->loss.sum);
+	gpu_add_gradients(d, &g, blocks, p.partial);
+	return true;
+}
+
+bool
+gpu_mlp_tensor(nn_device *d, const nn_mlp_args *a)
+{
+	if (gpu_of(d)->major < LEAST_MAJOR)
+		return false;
+	return d->precision == NN_BF16 ? gpu_mlp_rounded<bf16_factor>(d, a)
+								   : gpu_mlp_rounded<tf32_factor>(d, a);
+}
