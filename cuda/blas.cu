@@ -54,13 +54,14 @@ typedef struct choice
 } choice;
 
 /* How to compute products of one shape. */
-typedef struct plan
+typedef struct gpu_plan
 {
-	struct plan *next;
+	struct gpu_plan *next;
 	nn_precision precision;
 	bool ta, tb;
 	int m, n, k;
 	bool usable;
+	bool proven; /* has made one */
 	void *desc, *a, *b, *c;
 	choice how;
 } plan;
@@ -251,7 +252,7 @@ make_plan(struct gpu_blas *s, plan *p)
 		   count == 1 && p->how.state == 0 && p->how.room <= ROOM;
 }
 
-static const plan *
+static plan *
 find_plan(struct gpu_blas *s, nn_precision precision, bool ta, bool tb, int m,
 		  int n, int k)
 {
@@ -278,13 +279,26 @@ find_plan(struct gpu_blas *s, nn_precision precision, bool ta, bool tb, int m,
 }
 
 bool
+gpu_blas_multiply(gpu_state *s, const gpu_product *p)
+{
+	const struct gpu_blas *blas = s->blas;
+	const plan *plan = p->plan;
+	const float one = 1;
+
+	return blas->multiply(blas->handle, plan->desc, &one, p->b, plan->b, p->a,
+						  plan->a, &p->beta, p->c, plan->c, p->c, plan->c,
+						  plan->how.algorithm, blas->room, ROOM,
+						  s->stream) == 0;
+}
+
+bool
 gpu_blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
 			  const float *a, const float *b, float beta, float *c)
 {
 	gpu_state *s = gpu_of(d);
 	struct gpu_blas *blas;
-	const plan *p;
-	const float one = 1;
+	gpu_product product = {NULL, a, b, beta, c};
+	plan *p;
 
 	if (s->failure != cudaSuccess ||
 		(double) m * n * k <
@@ -294,8 +308,14 @@ gpu_blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
 	p = blas != NULL ? find_plan(blas, d->precision, ta, tb, m, n, k) : NULL;
 	if (p == NULL || !p->usable)
 		return false;
+	product.plan = p;
+	/* what has worked may be put off */
+	if (p->proven && gpu_note_product(s, &product))
+		return true;
 	gpu_flush(s);
-	return blas->multiply(blas->handle, p->desc, &one, b, p->b, a, p->a, &beta,
-						  c, p->c, c, p->c, p->how.algorithm, blas->room, ROOM,
-						  s->stream) == 0;
+	if (gpu_blas_multiply(s, &product))
+		p->proven = true;
+	else
+		p->usable = false;
+	return p->usable;
 }

@@ -166,9 +166,7 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 	if (!blas_extents(&how, (blas_layout *) al, (blas_layout *) bl,
 					  (blas_layout *) cl, &m, &n, &k))
 		return 7;
-	EMULATED_DEVICE.blas_products++;
-	enqueue(
-		[=]
+	auto product = [=]
 		{
 			for (int64_t j = 0; j < n; j++)
 			{
@@ -187,7 +185,13 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 						by * sum + (keep == 0 ? 0 : keep * to[j * ldc + i]);
 				}
 			}
-		});
+		};
+
+	EMULATED_DEVICE.blas_products++;
+	if (capturing)
+		captured.push_back(product);
+	else
+		enqueue(product);
 	return 0;
 }
 

@@ -22,6 +22,10 @@ typedef std::function<void()> (*binder)(const void *kernel, void **arguments);
 
 inline std::map<const void *, binder> kernels;
 
+/* What a library puts on a stream that is being captured. */
+inline bool capturing;
+inline std::vector<std::function<void()>> captured;
+
 template <class... P, size_t... I>
 std::function<void()>
 bind_arguments(void (*kernel)(P...), void **arguments,
@@ -48,13 +52,20 @@ know_kernel(void (*kernel)(P...))
 	kernels[(const void *) kernel] = bind<P...>;
 }
 
+/* A kernel; or, as another graph within the graph, jobs of a library. */
 struct graph_node
 {
 	dim3 grid, block;
 	std::function<void()> kernel;
+	std::vector<std::function<void()>> jobs;
 };
 
 } /* namespace emulation */
+
+typedef enum cudaStreamCaptureMode
+{
+	cudaStreamCaptureModeThreadLocal
+} cudaStreamCaptureMode;
 
 typedef struct cudaKernelNodeParams
 {
@@ -82,6 +93,8 @@ cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
 {
 	auto bound = emulation::kernels.at(kernel)(kernel, arguments);
 
+	if (emulation::capturing)
+		emulation::die("a kernel in a capture");
 	EMULATED_DEVICE.launches++;
 	emulation::enqueue([=] { emulation::run_grid(grid, block, bound); });
 	return emulated_result();
@@ -90,8 +103,10 @@ cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
 inline emulation::graph_node
 emulated_node(const cudaKernelNodeParams *p)
 {
-	return {p->gridDim, p->blockDim,
-			emulation::kernels.at(p->func)(p->func, p->kernelParams)};
+	return {p->gridDim,
+			p->blockDim,
+			emulation::kernels.at(p->func)(p->func, p->kernelParams),
+			{}};
 }
 
 inline cudaError_t
@@ -119,6 +134,54 @@ cudaGraphAddKernelNode(cudaGraphNode_t *node, cudaGraph_t graph,
 	graph->nodes.push_back(emulated_node(p));
 	graph->names.push_back({graph->names.size()});
 	*node = &graph->names.back();
+	return emulated_result();
+}
+
+/* Between the two, jobs of a library go to the graph instead of the stream; no
+ * kernel of ours may. */
+inline cudaError_t
+cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
+{
+	if (emulation::capturing)
+		emulation::die("a capture within a capture");
+	emulation::capturing = true;
+	emulation::captured.clear();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+	if (!emulation::capturing)
+		emulation::die("the end of no capture");
+	emulation::capturing = false;
+	*graph = new CUgraph_st();
+	(*graph)->nodes.push_back({dim3(), dim3(), {}, emulation::captured});
+	EMULATED_DEVICE.captures++;
+	return emulated_result();
+}
+
+/* The node has a copy of the graph. */
+inline cudaError_t
+cudaGraphAddChildGraphNode(cudaGraphNode_t *node, cudaGraph_t graph,
+						   const cudaGraphNode_t *after, size_t count,
+						   cudaGraph_t child)
+{
+	if (count != (graph->nodes.empty() ? 0 : 1) ||
+		(count == 1 && after[0] != &graph->names.back()))
+		emulation::die("a graph that is no chain");
+	graph->nodes.push_back(child->nodes.front());
+	graph->names.push_back({graph->names.size()});
+	*node = &graph->names.back();
+	return emulated_result();
+}
+
+inline cudaError_t
+cudaGraphExecChildGraphNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
+									 cudaGraph_t child)
+{
+	EMULATED_DEVICE.changed_nodes++;
+	exec->nodes[node->place] = child->nodes.front();
 	return emulated_result();
 }
 
@@ -154,8 +217,13 @@ cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
 {
 	EMULATED_DEVICE.graphs++;
 	for (const emulation::graph_node &n : exec->nodes)
-		emulation::enqueue([=]
-						   { emulation::run_grid(n.grid, n.block, n.kernel); });
+	{
+		if (n.kernel)
+			emulation::enqueue(
+				[=] { emulation::run_grid(n.grid, n.block, n.kernel); });
+		for (const std::function<void()> &job : n.jobs)
+			emulation::enqueue(job);
+	}
 	return emulated_result();
 }
 

@@ -150,7 +150,8 @@ typedef enum cudaError
 	cudaErrorInsufficientDriver = 35,
 	cudaErrorNoDevice = 100,
 	cudaErrorInvalidDevice = 101,
-	cudaErrorIllegalAddress = 700
+	cudaErrorIllegalAddress = 700,
+	cudaErrorUnknown = 999
 } cudaError_t;
 
 typedef enum cudaMemcpyKind
@@ -199,6 +200,8 @@ cudaGetErrorString(cudaError_t e)
 			return "no CUDA-capable device is detected";
 		case cudaErrorInvalidDevice:
 			return "invalid device ordinal";
+		case cudaErrorUnknown:
+			return "unknown error";
 		case cudaErrorIllegalAddress:
 			return "an illegal memory access was encountered";
 		case cudaErrorInvalidValue:

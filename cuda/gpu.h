@@ -145,6 +145,19 @@ extern bool gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block,
 					 int count, const void *const *arguments,
 					 const size_t *sizes);
 
+/* The same of a product by cuBLASLt, of a plan that has worked before. */
+typedef struct gpu_product
+{
+	const struct gpu_plan *plan;
+	const float *a, *b;
+	float beta, *c;
+} gpu_product;
+
+extern bool gpu_note_product(gpu_state *s, const gpu_product *p);
+
+/* Make it now; false: not made. */
+extern bool gpu_blas_multiply(gpu_state *s, const gpu_product *p);
+
 /* Start what has been noted down: to be called before work is put on the
  * stream that is no kernel of ours, and before memory is given back. */
 extern void gpu_flush(gpu_state *s);

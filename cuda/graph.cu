@@ -9,20 +9,25 @@
  * kernels in the same sizes, its CUDA graph is told the arguments that have
  * changed, and started; else a graph is made.
  *
- * Work that a graph cannot have (copies to and from the host, products by
- * cuBLASLt) makes the notes come true at once, and the rest of the step is
- * done as it comes.  Memory that the host hands over in the meantime goes to
- * buffers that nothing noted down reads yet.
+ * Products by cuBLASLt are kernels of its own, which it starts by itself: they
+ * are captured, each as a graph within the graph.  A product whose arguments
+ * have changed is captured again.
+ *
+ * Work that a graph cannot have (copies to and from the host) makes the notes
+ * come true at once, and the rest of the step is done as it comes.  Memory that
+ * the host hands over in the meantime goes to buffers that nothing noted down
+ * reads yet.
  */
 #include "gpu.h"
 
 #define MAX_GRAPHS 4
 #define ALIGNMENT  16
 
-/* A launch; its arguments are in the notes' bytes. */
+/* A launch, whose arguments are in the notes' bytes; or a product, which is
+ * the one argument there. */
 typedef struct note
 {
-	const void *kernel;
+	const void *kernel; /* NULL: a product */
 	dim3 grid, block;
 	int count;
 	size_t at[GPU_MAX_ARGUMENTS], size[GPU_MAX_ARGUMENTS];
@@ -118,6 +123,12 @@ find_arguments(const notes *from, const note *n, void **arguments)
 		arguments[i] = from->bytes + n->at[i];
 }
 
+static const gpu_product *
+product_of(const notes *from, const note *n)
+{
+	return (const gpu_product *) (from->bytes + n->at[0]);
+}
+
 /* Do what has been noted down. */
 static void
 start_kernels(gpu_state *s, const notes *from)
@@ -127,6 +138,12 @@ start_kernels(gpu_state *s, const notes *from)
 		const note *n = &from->list[i];
 		void *arguments[GPU_MAX_ARGUMENTS];
 
+		if (n->kernel == NULL)
+		{
+			if (!gpu_blas_multiply(s, product_of(from, n)))
+				gpu_check(s, cudaErrorUnknown, "make a product of matrices");
+			continue;
+		}
 		find_arguments(from, n, arguments);
 		gpu_check(s,
 				  cudaLaunchKernel(n->kernel, n->grid, n->block, arguments, 0,
@@ -158,6 +175,15 @@ gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block, int count,
 	return false;
 }
 
+bool
+gpu_note_product(gpu_state *s, const gpu_product *p)
+{
+	const void *argument = p;
+	const size_t size = sizeof(*p);
+
+	return gpu_note(s, NULL, dim3(1), dim3(1), 1, &argument, &size);
+}
+
 static void
 free_graph(step_graph *g)
 {
@@ -185,9 +211,58 @@ node_params(const notes *from, const note *n, void **arguments)
 	return p;
 }
 
+/* What cuBLASLt starts for a product, as a graph; NULL: it cannot be had. */
+static cudaGraph_t
+capture_product(gpu_state *s, const gpu_product *p)
+{
+	cudaGraph_t graph = NULL;
+	bool made;
+
+	if (cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal) !=
+		cudaSuccess)
+		return NULL;
+	made = gpu_blas_multiply(s, p);
+	if (cudaStreamEndCapture(s->stream, &graph) != cudaSuccess)
+		return NULL;
+	if (!made)
+	{
+		cudaGraphDestroy(graph);
+		return NULL;
+	}
+	return graph;
+}
+
+static bool
+add_product(gpu_state *s, step_graph *g, size_t i, const gpu_product *p)
+{
+	cudaGraph_t product = capture_product(s, p);
+	bool ok = product != NULL &&
+			  cudaGraphAddChildGraphNode(
+				  &g->nodes[i], g->graph, i > 0 ? &g->nodes[i - 1] : NULL,
+				  i > 0 ? 1 : 0, product) == cudaSuccess;
+
+	/* the graph has a copy */
+	if (product != NULL)
+		cudaGraphDestroy(product);
+	return ok;
+}
+
+static bool
+change_product(gpu_state *s, step_graph *g, size_t i, const gpu_product *p)
+{
+	cudaGraph_t product = capture_product(s, p);
+	bool ok = product != NULL &&
+			  cudaGraphExecChildGraphNodeSetParams(g->exec, g->nodes[i],
+												   product) == cudaSuccess;
+
+	if (product != NULL)
+		cudaGraphDestroy(product);
+	return ok;
+}
+
 /* A graph of the notes, which it takes over; NULL: it cannot be made. */
 static step_graph *
-make_graph(notes *from)
+make_graph(gpu_state *s, notes *from)
 {
 	step_graph *g = (step_graph *) calloc(1, sizeof(step_graph));
 	size_t count = (size_t) from->count;
@@ -199,9 +274,16 @@ make_graph(notes *from)
 	ok = g->nodes != NULL && cudaGraphCreate(&g->graph, 0) == cudaSuccess;
 	for (size_t i = 0; i < count && ok; i++)
 	{
+		const note *n = &from->list[i];
 		void *arguments[GPU_MAX_ARGUMENTS];
-		cudaKernelNodeParams p = node_params(from, &from->list[i], arguments);
+		cudaKernelNodeParams p;
 
+		if (n->kernel == NULL)
+		{
+			ok = add_product(s, g, i, product_of(from, n));
+			continue;
+		}
+		p = node_params(from, n, arguments);
 		ok = cudaGraphAddKernelNode(&g->nodes[i], g->graph,
 									i > 0 ? &g->nodes[i - 1] : NULL,
 									i > 0 ? 1 : 0, &p) == cudaSuccess;
@@ -242,7 +324,7 @@ same_kernels(const notes *a, const notes *b)
 
 /* Tell a graph the arguments of the notes; false when it does not take them. */
 static bool
-set_arguments(step_graph *g, const notes *from)
+set_arguments(gpu_state *s, step_graph *g, const notes *from)
 {
 	for (int i = 0; i < from->count; i++)
 	{
@@ -255,8 +337,10 @@ set_arguments(step_graph *g, const notes *from)
 				   n->end - first) == 0)
 			continue;
 		p = node_params(from, n, arguments);
-		if (cudaGraphExecKernelNodeSetParams(g->exec, g->nodes[i], &p) !=
-			cudaSuccess)
+		if (n->kernel == NULL
+				? !change_product(s, g, (size_t) i, product_of(from, n))
+				: cudaGraphExecKernelNodeSetParams(g->exec, g->nodes[i], &p) !=
+					  cudaSuccess)
 			return false;
 		memcpy(g->made_of.bytes + first, from->bytes + first, n->end - first);
 	}
@@ -265,8 +349,9 @@ set_arguments(step_graph *g, const notes *from)
 
 /* The graph for the notes, or NULL. */
 static step_graph *
-find_graph(struct gpu_steps *steps)
+find_graph(gpu_state *s)
 {
+	struct gpu_steps *steps = s->steps;
 	step_graph **place = &steps->graphs[0];
 
 	for (int i = 0; i < MAX_GRAPHS; i++)
@@ -280,7 +365,7 @@ find_graph(struct gpu_steps *steps)
 		}
 		if (same_kernels(&g->made_of, &steps->now))
 		{
-			if (set_arguments(g, &steps->now))
+			if (set_arguments(s, g, &steps->now))
 				return g;
 			cudaGetLastError();
 			place = &steps->graphs[i];
@@ -290,7 +375,7 @@ find_graph(struct gpu_steps *steps)
 			place = &steps->graphs[i];
 	}
 	free_graph(*place);
-	*place = make_graph(&steps->now);
+	*place = make_graph(s, &steps->now);
 	return *place;
 }
 
@@ -316,7 +401,7 @@ gpu_end_step(nn_device *d)
 
 	if (!s->noting)
 		return;
-	g = steps->now.count > 0 && s->failure == cudaSuccess ? find_graph(steps)
+	g = steps->now.count > 0 && s->failure == cudaSuccess ? find_graph(s)
 														  : NULL;
 	if (g == NULL)
 	{

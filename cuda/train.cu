@@ -100,7 +100,9 @@ typedef struct update
 {
 	nn_optimizer_kind kind;
 	bool nesterov, centered, amsgrad, moving;
-	float rate, keep, scale, limit;
+	float rate, keep, limit;
+	double most;
+	const double *squares;
 	float momentum, rho, new_momentum, new_rho; /* new_x is 1 - x */
 	float step, unbias, epsilon;				/* step, unbias: adam */
 	const float *grad;
@@ -185,7 +187,8 @@ plan_update(const nn_optimizer_args *a)
 	u.moving = a->momentum != 0;
 	u.rate = (float) a->rate;
 	u.keep = (float) (1 - a->rate * a->decay);
-	u.scale = (float) a->grad_scale;
+	u.squares = a->squares;
+	u.most = a->most;
 	u.limit = a->clip_value > 0 ? (float) a->clip_value : INFINITY;
 	u.momentum = (float) a->momentum;
 	u.rho = (float) a->rho;
@@ -233,8 +236,10 @@ gpu_optimizers(nn_device *d, int count, const nn_optimizer_args *a)
 
 					 const update &o = u.of[part];
 					 size_t i = at - u.begin[part];
-					 float g = o.grad[i] * o.scale;
+					 float g = o.grad[i];
 
+					 if (o.squares)
+						 g *= (float) nn_clip_scale(*o.squares, o.most);
 					 g = nn_at_most(nn_at_least(g, -o.limit), o.limit);
 					 o.param[i] = o.param[i] * o.keep - change(o, i, g);
 				 });

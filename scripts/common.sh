@@ -278,6 +278,33 @@ start_cluster()
 	export PATH="$bindir:$PATH"
 }
 
+# fetch_source FOLDER: PostgreSQL's source into FOLDER/source, from the machine's
+# own package sources, asked for sources: the newest of the server's version.
+fetch_source()
+{
+	local out=$1 version file v options
+
+	version=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+	mkdir -p "$out/lists/partial" "$out/etc"
+	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+		sed -n 's/^deb /deb-src /p' >"$out/etc/sources.list"
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$out/etc/$(basename "$file")"
+	done
+	options=(-qq -o Dir::Etc::sourcelist="$out/etc/sources.list" -o Dir::Etc::sourceparts="$out/etc"
+		-o Dir::State::lists="$out/lists" -o Dir::Cache="$out")
+	(
+		cd "$out" || exit 1
+		apt-get "${options[@]}" update >/dev/null 2>&1
+		for v in $(apt-cache "${options[@]}" showsrc "postgresql-$version" 2>/dev/null | sed -n 's/^Version: //p' | sort -uVr); do
+			apt-get "${options[@]}" --download-only source "postgresql-$version=$v" >/dev/null 2>&1 || continue
+			mkdir source && tar -xf postgresql-*.orig.tar.* -C source --strip-components=1
+			exit
+		done
+		exit 1
+	)
+}
+
 # setup MEGABYTES PACKAGE...: everything up to a running cluster.
 setup()
 {

@@ -95,7 +95,8 @@ typedef enum nn_optimizer_kind
 
 /*
  * One update of n parameters, PyTorch's formulas (torch.optim documentation).
- * grad is multiplied with grad_scale first (clipping by norm), then limited to
+ * Where squares is not NULL, grad is first brought to a norm of at most `most`
+ * (nn_clip_scale; Pascanu, Mikolov and Bengio, 2013).  Then it is limited to
  * +-clip_value where that is > 0.  decay is decoupled: param -= rate * decay *
  * param, before the update (Loshchilov and Hutter, 2019, algorithm 2).
  */
@@ -103,7 +104,9 @@ typedef struct nn_optimizer_args
 {
 	nn_optimizer_kind kind;
 	double rate, decay;
-	double grad_scale, clip_value;
+	const double *squares; /* device memory: the squared norm; or NULL */
+	double most;
+	double clip_value;
 	double momentum; /* sgd, rmsprop; beta 1 of adam */
 	double rho;		 /* rmsprop's alpha; beta 2 of adam */
 	double epsilon;

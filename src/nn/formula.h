@@ -454,6 +454,15 @@ nn_loss_focal(nn_real gamma, nn_real alpha, nn_real x, nn_real y,
 	return weight * factor * entropy;
 }
 
+/* What a gradient is multiplied with, by its squared norm. */
+NN_FORMULA double
+nn_clip_scale(double squares, double most)
+{
+	double norm = sqrt(squares);
+
+	return norm > most ? most / norm : 1;
+}
+
 /*
  * Huber 1964 (delta); log cosh as |d| + log(1 + exp(-2 |d|)) - log 2; Poisson
  * deviance up to a constant, of the logarithm of the rate; Koenker and Bassett

@@ -329,7 +329,8 @@ update_adagrad(const nn_optimizer_args *a, nn_real scale, nn_real limit,
 static void
 k_optimizer(nn_device *d, const nn_optimizer_args *a)
 {
-	nn_real scale = (nn_real) a->grad_scale;
+	nn_real scale =
+		a->squares ? (nn_real) nn_clip_scale(*a->squares, a->most) : 1;
 	nn_real limit = a->clip_value > 0 ? (nn_real) a->clip_value : INFINITY;
 	nn_real keep = (nn_real) (1 - a->rate * a->decay);
 

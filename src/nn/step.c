@@ -12,8 +12,6 @@
  * All numbers that kernels touch are device memory and all arithmetic is done
  * by kernels, so a team of one drives any device with the same code.
  */
-#include <math.h>
-
 #include "trainer.h"
 
 void
@@ -135,40 +133,45 @@ sum_gradients(nn_trainer *t, member *m)
 	}
 }
 
-/* The squares of a member's slice of the gradient, to host memory. */
-static void
-measure_slice(nn_trainer *t, member *m)
+/* How many norms there are: that of all of the gradient, or by segment. */
+static int
+count_norms(const nn_trainer *t)
 {
-	nn_device *d = &m->device;
-	size_t from, n;
-
-	for (int i = 0; i < t->nsegments; i++)
-	{
-		m->norm[i] = 0;
-		if (!part_of(&t->segments[i], m, &from, &n))
-			continue;
-		d->ops->zero(d, m->sums + SUM_SQUARES, sizeof(double));
-		d->ops->sum_squares(d, n, t->members[0].exec->grads + from,
-							m->sums + SUM_SQUARES);
-		d->ops->download(d, &m->norm[i], m->sums + SUM_SQUARES, sizeof(double));
-	}
-	m->failed = !d->ops->sync(d, &m->error);
+	return t->conf.optimizer->global_clipnorm > 0 ? 1 : t->nsegments;
 }
 
-/* What gradients of a segment are multiplied with, or of all for -1. */
-static double
-clip_scale(const nn_trainer *t, int number, double most)
+/* The squares of a member's slice of the gradient. */
+static void
+measure_slice(const nn_trainer *t, member *m)
 {
-	double squares = 0;
+	nn_device *d = &m->device;
+	int norms = count_norms(t);
+	double *squares = m->sums + SUM_SQUARES;
+	size_t from, n;
 
+	d->ops->zero(d, squares, (size_t) norms * sizeof(double));
 	for (int i = 0; i < t->nsegments; i++)
+		if (part_of(&t->segments[i], m, &from, &n))
+			d->ops->sum_squares(d, n, t->members[0].exec->grads + from,
+								squares + (norms > 1 ? i : 0));
+}
+
+/*
+ * Those of all slices.  One member's are where its device has them, so that
+ * the host need not wait; several members share the host's memory.
+ */
+static const double *
+add_squares(const nn_trainer *t, member *m)
+{
+	if (t->size == 1)
+		return m->sums + SUM_SQUARES;
+	for (int i = 0; i < count_norms(t); i++)
 	{
-		if (number >= 0 && i != number)
-			continue;
+		m->squares[i] = 0;
 		for (int j = 0; j < t->size; j++)
-			squares += t->members[j].norm[i];
+			m->squares[i] += t->members[j].sums[SUM_SQUARES + i];
 	}
-	return sqrt(squares) > most ? most / sqrt(squares) : 1;
+	return m->squares;
 }
 
 static void
@@ -178,12 +181,13 @@ update_slice(nn_trainer *t, member *m)
 	nn_device *d = &m->device;
 	nn_optimizer_args args = {
 		.kind = o->ops->kind,
+		.most = o->global_clipnorm > 0 ? o->global_clipnorm : o->clipnorm,
 		.clip_value = o->clipvalue,
 		.t = t->step + 1,
 	};
+	const double *squares = t->norms ? add_squares(t, m) : NULL;
+	bool each = count_norms(t) > 1;
 	int count = 0;
-	double scale =
-		o->global_clipnorm > 0 ? clip_scale(t, -1, o->global_clipnorm) : 1;
 	size_t from;
 
 	o->ops->args(o->conf, &args);
@@ -195,8 +199,7 @@ update_slice(nn_trainer *t, member *m)
 			continue;
 		args.rate = t->rate * s->rate;
 		args.decay = s->kernel ? o->weight_decay : 0;
-		args.grad_scale =
-			o->clipnorm > 0 ? clip_scale(t, i, o->clipnorm) : scale;
+		args.squares = squares != NULL && each ? squares + i : squares;
 		args.grad = t->members[0].exec->grads + from;
 		args.param = t->params + from;
 		for (int j = 0; j < 3; j++)
@@ -295,9 +298,7 @@ nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 					   t->conf.batch_rows);
 	t->batch = b;
 	t->rate = rate;
-	/* what norms of gradients are is for the host to know */
-	if (!t->norms)
-		d->ops->begin_step(d);
+	d->ops->begin_step(d);
 	nn_team_run(t->team, step_member, t);
 	if (!nn_trainer_goes_on(t, err))
 	{
@@ -310,13 +311,5 @@ nn_trainer_step(nn_trainer *t, const nn_batch *b, double rate, nn_error *err)
 	d->ops->end_step(d);
 	t->step++;
 	t->rows += b->rows;
-	for (int i = 0; i < t->size && t->norms; i++)
-	{
-		if (t->members[i].failed)
-		{
-			*err = t->members[i].error;
-			return false;
-		}
-	}
 	return true;
 }

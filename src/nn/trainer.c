@@ -22,6 +22,17 @@ add_bytes(size_t *sum, size_t a, size_t b)
 		   !__builtin_add_overflow(*sum, n / NN_ALIGN * NN_ALIGN, sum);
 }
 
+/* What a member adds up, at most. */
+static size_t
+count_sums(const nn_graph *g)
+{
+	size_t n = SUM_SQUARES;
+
+	for (int i = 0; i < g->nlayers; i++)
+		n += (size_t) g->layers[i].nparam;
+	return n;
+}
+
 /* Bytes of a member's own memory, and those of the blocks that all share. */
 static bool
 memory_sizes(const nn_graph *g, const nn_trainer_conf *conf, size_t *own,
@@ -33,7 +44,7 @@ memory_sizes(const nn_graph *g, const nn_trainer_conf *conf, size_t *own,
 			   1 + (size_t) conf->optimizer->ops->slots(conf->optimizer->conf);
 
 	*own = *shared = 0;
-	if (!add_bytes(own, SUMS, sizeof(double)) ||
+	if (!add_bytes(own, count_sums(g), sizeof(double)) ||
 		!add_bytes(own, rows * sizeof(nn_real), width) ||
 		!add_bytes(own, rows, sizeof(nn_real)))
 		return nn_fail(err, NN_LIMIT, "batch of %d rows is too large",
@@ -122,10 +133,10 @@ plan_updates(nn_trainer *t, nn_arena *arena, nn_error *err)
 
 		m->from = i * slice < g->nparams ? i * slice : g->nparams;
 		m->to = m->from + slice < g->nparams ? m->from + slice : g->nparams;
-		m->norm = nn_alloc_array(arena, t->nsegments, sizeof(double), err);
+		m->squares = nn_alloc_array(arena, t->nsegments, sizeof(double), err);
 		m->updates =
 			nn_alloc_array(arena, t->nsegments, sizeof(nn_optimizer_args), err);
-		if (m->norm == NULL || m->updates == NULL)
+		if (m->squares == NULL || m->updates == NULL)
 			return false;
 	}
 	return true;
@@ -149,7 +160,7 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 		return nn_fail(err, NN_DEVICE_NOMEM, "out of device memory");
 	ops->zero(&m->device, memory, own);
 	m->sums = (double *) memory;
-	add_bytes(&at, SUMS, sizeof(double));
+	add_bytes(&at, count_sums(t->graph), sizeof(double));
 	m->weight = (nn_real *) (memory + at);
 	add_bytes(&at, rows, sizeof(nn_real));
 	m->y = (nn_real *) (memory + at);
@@ -323,7 +334,7 @@ nn_trainer_sync(nn_trainer *t, double *loss, nn_error *err)
 		nn_device *d = &m->device;
 
 		d->ops->download(d, &m->loss, m->sums + SUM_LOSS, sizeof(double));
-		d->ops->zero(d, m->sums, SUMS * sizeof(double));
+		d->ops->zero(d, m->sums, SUM_SQUARES * sizeof(double));
 	}
 	if (!sync_all(t, err))
 		return false;

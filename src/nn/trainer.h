@@ -24,21 +24,18 @@ typedef struct member
 	double *sums; /* see below */
 	nn_real *y;	  /* targets of its share of the batch */
 	nn_real *weight;
-	double *norm; /* host memory: squares of its slice, by segment */
+	double *squares; /* host memory: of all slices, as sums has of its own */
 	nn_optimizer_args *updates; /* host memory, by segment */
 	size_t from, to;			/* slice of the parameters that it updates */
 	double loss;				/* host memory: sum of its losses */
-	bool failed;
-	nn_error error;
 } member;
 
-/* What a member adds up. */
+/* What a member adds up; the last is an array. */
 enum
 {
 	SUM_LOSS,	 /* since last asked for */
 	SUM_PENALTY, /* nobody asks, but the kernel that adds its slope gives it */
-	SUM_SQUARES, /* of a segment of the gradient */
-	SUMS
+	SUM_SQUARES	 /* of each segment of the gradient, or of all */
 };
 
 /* The last layers, where a kernel takes them as a whole (tail.c). */

@@ -278,14 +278,17 @@ is_cancel(const ErrorData *error)
 static char *
 recover(const char *model)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	ErrorData *error = CopyErrorData();
 
 	if (is_cancel(error))
 		PG_RE_THROW();
 	FlushErrorState();
+	/* each goes back to the context it was opened in */
 	while (!SPI_inside_nonatomic_context())
 		SPI_finish();
 	SPI_rollback();
+	MemoryContextSwitchTo(caller);
 	ereport(
 		WARNING,
 		(errcode(error->sqlerrcode),

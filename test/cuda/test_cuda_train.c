@@ -11,6 +11,7 @@
 #include "train.h"
 
 static nn_arena *arena;
+static nn_precision precision; /* of learners that are started */
 
 #define ROWS	   150
 #define BATCH	   64
@@ -54,7 +55,8 @@ start(learner *l, const nn_device_ops *ops, const char *network,
 							.threads = 1,
 							.l1 = 1e-4,
 							.l2 = 1e-3,
-							.seed = 3};
+							.seed = 3,
+							.precision = precision};
 	const void *data[] = {x, y, weight};
 	const size_t sizes[] = {sizeof(x), sizeof(y), sizeof(weight)};
 
@@ -273,9 +275,11 @@ check_waits(void)
 static void
 check_graphs(void)
 {
-	const char *const optimizers[] = {"adam", "sgd", "rmsprop"};
+	const char *const optimizers[] = {"adam", "sgd", "rmsprop",
+									  "adam(global_clipnorm = 1)",
+									  "adam(clipnorm = 0.2)"};
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 5; i++)
 	{
 		learner graphs, kernels;
 		int before[2];
@@ -308,6 +312,49 @@ check_graphs(void)
 				  furthest(kernels.nparams, kernels.params, graphs.params) == 0,
 			  "%s: graphs teach the same as kernels", optimizers[i]);
 	}
+}
+
+/* Products by cuBLASLt are part of the graphs, and those of two sizes of batch
+ * are two graphs. */
+static void
+check_graphs_of_products(void)
+{
+	const char *const network = "dense(300, relu) dense(300, tanh) dense(3)";
+	learner graphs, kernels;
+	int before[3];
+	bool ok;
+
+	emulated->blas = true;
+	precision = NN_BF16; /* of which smaller products are worth it */
+	ok = start(&graphs, &cuda, network, "categorical_crossentropy", "adam") &&
+		 start(&kernels, &cuda, network, "categorical_crossentropy", "adam");
+	if (!ok)
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	before[0] = emulated->blas_products;
+	/* the first time a product is made at once */
+	ok = learn(&graphs, 0, 10) > 0;
+	check(emulated->blas_products > before[0], "there are products");
+	before[0] = emulated->blas_products;
+	before[1] = emulated->graphs;
+	before[2] = emulated->launches;
+	ok = learn(&graphs, 10, 10) > 0 && ok;
+	check(emulated->blas_products == before[0] &&
+			  emulated->graphs == before[1] + 10 &&
+			  emulated->launches == before[2],
+		  "10 steps are %d graphs, %d products and %d kernels",
+		  emulated->graphs - before[1], emulated->blas_products - before[0],
+		  emulated->launches - before[2]);
+	emulated->no_graphs = true;
+	ok = learn(&kernels, 0, 10) > 0 && learn(&kernels, 10, 10) > 0 && ok;
+	emulated->no_graphs = false;
+	ok = finish(&graphs) && finish(&kernels) && ok;
+	check(ok && furthest(kernels.nparams, kernels.params, graphs.params) == 0,
+		  "graphs of products teach the same as kernels");
+	emulated->blas = false;
+	precision = NN_FP32;
 }
 
 /* A network of dense layers takes few kernels a step, however many it has. */
@@ -373,6 +420,7 @@ main(void)
 	{
 		check_waits();
 		check_graphs();
+		check_graphs_of_products();
 		check_perceptron();
 	}
 	return check_failed;

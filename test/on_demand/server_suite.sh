@@ -8,37 +8,14 @@
 # without the module, too; with it, just the same ones may.  Wants PGHOST and so
 # on of a throw-away server on which the extension is installed, and PG_CONFIG.
 set -u
+. "$(dirname "$0")/../../scripts/common.sh"
 : "${PG_CONFIG:=pg_config}"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 chmod 755 "$out"
-version=$("$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-
-# The machine's own package sources, asked for sources: the newest that is there.
-fetch()
-{
-	local file v
-
-	mkdir -p "$out/lists/partial" "$out/etc"
-	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-		sed -n 's/^deb /deb-src /p' >"$out/etc/sources.list"
-	for file in /etc/apt/sources.list.d/*.sources; do
-		[ ! -f "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" >"$out/etc/$(basename "$file")"
-	done
-	set -- -qq -o Dir::Etc::sourcelist="$out/etc/sources.list" \
-		-o Dir::Etc::sourceparts="$out/etc" -o Dir::State::lists="$out/lists" -o Dir::Cache="$out"
-	cd "$out" || return 1
-	apt-get "$@" update >/dev/null 2>&1
-	for v in $(apt-cache "$@" showsrc "postgresql-$version" 2>/dev/null | sed -n 's/^Version: //p' | sort -uVr); do
-		apt-get "$@" --download-only source "postgresql-$version=$v" >/dev/null 2>&1 || continue
-		mkdir source && tar -xf postgresql-*.orig.tar.* -C source --strip-components=1
-		return
-	done
-	return 1
-}
 
 source=${PG_SOURCE:-$out/source}
-[ -n "${PG_SOURCE:-}" ] || fetch || {
+[ -n "${PG_SOURCE:-}" ] || fetch_source "$out" || {
 	echo "not ok PostgreSQL's source (set PG_SOURCE to its folder)"
 	exit 1
 }
