@@ -258,7 +258,7 @@ def settings(rng, how):
     # what is switched off costs so much that all would be compiled
     chosen += ["jit", "off"] if rng.random() < 0.98 else ["jit_above_cost", "0"]
     if how == "parallel":
-        chosen += ["force_parallel_mode", rng.choice(("on", "regress")),
+        chosen += ["debug_parallel_query", rng.choice(("on", "regress")),
                    "parallel_setup_cost", "0", "parallel_tuple_cost", "0",
                    "min_parallel_table_scan_size", "0",
                    "max_parallel_workers_per_gather", "2"]

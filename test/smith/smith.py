@@ -148,7 +148,8 @@ def main(seed, count):
     for i in range(count):
         if i % 20 == 0:
             print(f"SET neural.enable_batch = {smith.draw.choice(['on', 'off'])}; SET neural.batch_rows = {smith.draw.choice([1, 3, 1000])};")
-            print(f"SET neural.model_cache_size = {smith.draw.choice([0, 65536])}; SET force_parallel_mode = {smith.draw.choice(['on', 'off', 'off'])};")
+            print(f"SET neural.model_cache_size = {smith.draw.choice([0, 65536])};")
+            print(f"SELECT set_config(name, '{smith.draw.choice(['on', 'off', 'off'])}', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');")
         print("BEGIN;\n" + smith.statement() + "\n;\nROLLBACK;")
 
 
