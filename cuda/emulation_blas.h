@@ -18,12 +18,15 @@ namespace emulation
 struct blas_layout
 {
 	int64_t rows, columns, stride;
+	bool bf16; /* of numbers of 16 bits */
 };
 
 struct blas_desc
 {
 	int trans[2];
 	int bits; /* that factors lose */
+	int epilogue;
+	const float *bias;
 };
 
 /* To the nearest number of fewer bits, of two the even one. */
@@ -74,7 +77,8 @@ blas_destroy(void *)
 inline int
 blas_desc_create(void **desc, int compute, int scale)
 {
-	*desc = new blas_desc{{0, 0}, compute == 75 ? 16 : compute == 77 ? 13 : 0};
+	*desc = new blas_desc{
+		{0, 0}, compute == 75 ? 16 : compute == 77 ? 13 : 0, 1, NULL};
 	return (compute == 68 || compute == 75 || compute == 77) && scale == 0 ? 0
 																		   : 7;
 }
@@ -82,10 +86,27 @@ blas_desc_create(void **desc, int compute, int scale)
 inline int
 blas_desc_set(void *desc, int attribute, const void *value, size_t size)
 {
-	if (attribute < 3 || attribute > 4 || size != sizeof(int))
+	blas_desc *how = (blas_desc *) desc;
+
+	if (size != (attribute == 8 ? sizeof(void *) : sizeof(int)))
 		return 7;
-	memcpy(&((blas_desc *) desc)->trans[attribute - 3], value, size);
-	return 0;
+	switch (attribute)
+	{
+		case 3:
+		case 4:
+			memcpy(&how->trans[attribute - 3], value, size);
+			return 0;
+		case 7:
+			memcpy(&how->epilogue, value, size);
+			return how->epilogue == 1 || how->epilogue == 4 ||
+						   how->epilogue == 6
+					   ? 0
+					   : 15;
+		case 8:
+			memcpy(&how->bias, value, size);
+			return 0;
+	}
+	return 7;
 }
 
 inline int
@@ -99,8 +120,9 @@ inline int
 blas_layout_create(void **layout, int type, uint64_t rows, uint64_t columns,
 				   int64_t stride)
 {
-	*layout = new blas_layout{(int64_t) rows, (int64_t) columns, stride};
-	return type == 0 && stride >= (int64_t) rows ? 0 : 7;
+	*layout =
+		new blas_layout{(int64_t) rows, (int64_t) columns, stride, type == 14};
+	return (type == 0 || type == 14) && stride >= (int64_t) rows ? 0 : 7;
 }
 
 inline int
@@ -132,7 +154,22 @@ blas_extents(const blas_desc *desc, const blas_layout *a, const blas_layout *b,
 	*k = desc->trans[0] ? a->rows : a->columns;
 	*n = desc->trans[1] ? b->rows : b->columns;
 	return *k == (desc->trans[1] ? b->columns : b->rows) && *m == c->rows &&
-		   *n == c->columns;
+		   *n == c->columns && a->bf16 == b->bf16 && !c->bf16 &&
+		   !(a->bf16 && desc->bits > 0);
+}
+
+/* A factor's number. */
+inline float
+blas_number(const void *x, const blas_layout *layout, int64_t at, int bits)
+{
+	uint32_t u;
+	float value;
+
+	if (!layout->bf16)
+		return blas_round(((const float *) x)[at], bits);
+	u = (uint32_t) ((const uint16_t *) x)[at] << 16;
+	memcpy(&value, &u, sizeof(value));
+	return value;
 }
 
 /* The result is an algorithm of 64 bytes, its working memory, and a state. */
@@ -156,15 +193,17 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 			  void *d, void *, const void *, void *, size_t, cudaStream_t)
 {
 	blas_desc how = *(blas_desc *) desc;
+	blas_layout first = *(blas_layout *) al, second = *(blas_layout *) bl;
 	int64_t m, n, k, lda = ((blas_layout *) al)->stride,
 					 ldb = ((blas_layout *) bl)->stride,
 					 ldc = ((blas_layout *) cl)->stride;
 	float by = *(const float *) alpha, keep = *(const float *) beta;
-	const float *x = (const float *) a, *y = (const float *) b;
 	float *to = (float *) d;
 
 	if (!blas_extents(&how, (blas_layout *) al, (blas_layout *) bl,
-					  (blas_layout *) cl, &m, &n, &k))
+					  (blas_layout *) cl, &m, &n, &k) ||
+		(how.epilogue != 1 && how.bias == NULL) ||
+		(first.bf16 && ((uintptr_t) a % 16 != 0 || (uintptr_t) b % 16 != 0)))
 		return 7;
 	auto product = [=]
 		{
@@ -175,14 +214,20 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 					float sum = 0;
 
 					for (int64_t p = 0; p < k; p++)
-						sum += blas_round(
-								   x[how.trans[0] ? i * lda + p : p * lda + i],
-								   how.bits) *
-							   blas_round(
-								   y[how.trans[1] ? p * ldb + j : j * ldb + p],
-								   how.bits);
+						sum +=
+							blas_number(a, &first,
+										how.trans[0] ? i * lda + p
+													 : p * lda + i,
+										how.bits) *
+							blas_number(b, &second,
+										how.trans[1] ? p * ldb + j
+													 : j * ldb + p,
+										how.bits);
+					sum = by * sum + (keep == 0 ? 0 : keep * to[j * ldc + i]);
+					if (how.epilogue != 1)
+						sum += how.bias[i];
 					to[j * ldc + i] =
-						by * sum + (keep == 0 ? 0 : keep * to[j * ldc + i]);
+						how.epilogue == 6 && sum < 0 ? 0 : sum;
 				}
 			}
 		};

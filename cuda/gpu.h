@@ -149,8 +149,10 @@ extern bool gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block,
 typedef struct gpu_product
 {
 	const struct gpu_plan *plan;
-	const float *a, *b;
-	float beta, *c;
+	const void *a, *b;
+	const float *bias;
+	float *c;
+	double beta; /* compared with the others as bytes */
 } gpu_product;
 
 extern bool gpu_note_product(gpu_state *s, const gpu_product *p);
@@ -212,6 +214,26 @@ gpu_each(nn_device *d, size_t n, F f)
 	if (n > 0)
 		gpu_launch(d, for_each<F>, dim3((unsigned) blocks), dim3(BLOCK_THREADS),
 				   n, f);
+}
+
+/* The bits of x but for so many, to the nearest number, of two the even one; a
+ * NaN stays one. */
+static __device__ __forceinline__ uint32_t
+gpu_rounded(float x, int lost)
+{
+	uint32_t u;
+
+	if (!(x == x))
+		return 0x7fc00000;
+	memcpy(&u, &x, sizeof(u));
+	return (u + ((1u << (lost - 1)) - 1) + (u >> lost & 1)) &
+		   ~((1u << lost) - 1);
+}
+
+static __device__ __forceinline__ uint16_t
+gpu_bf16(float x)
+{
+	return (uint16_t) (gpu_rounded(x, 16) >> 16);
 }
 
 /* Row and column of a number of a matrix; most fit the fast division. */
@@ -288,9 +310,13 @@ gpu_blocks_of_rows(int m, int most)
 		gpu_divide_up((size_t) m, WARPS_OF_BLOCK), (size_t) most));
 }
 
-/* A product by cuBLASLt (blas.cu); false: not made. */
+/* Products by cuBLASLt (blas.cu), and a layer whose function it knows; false:
+ * not made. */
 extern bool gpu_blas_gemm(nn_device *d, bool ta, bool tb, int m, int n, int k,
 						  const float *a, const float *b, float beta, float *c);
+extern bool gpu_blas_dense(nn_device *d, int m, int n, int k, const float *x,
+						   const float *w, const float *b, nn_function f,
+						   float *y);
 extern void gpu_blas_close(struct gpu_blas *s);
 
 /* *sum += the sum of partials */

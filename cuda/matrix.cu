@@ -225,6 +225,8 @@ gpu_dense(nn_device *d, int m, int n, int k, const float *x, const float *w,
 	finish to = {0, b, f, (float) a, z, y};
 	float *sums = z ? z : y;
 
+	if (z == NULL && gpu_blas_dense(d, m, n, k, x, w, b, f, y))
+		return;
 	if (!gpu_blas_gemm(d, false, false, m, n, k, x, w, 0, sums))
 	{
 		multiply(d, false, false, m, n, k, x, w, to);

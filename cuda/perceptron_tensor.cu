@@ -83,15 +83,6 @@ struct tf32_factor
 	}
 };
 
-static __device__ __forceinline__ uint32_t
-bits_of(float x)
-{
-	uint32_t u;
-
-	memcpy(&u, &x, sizeof(u));
-	return u;
-}
-
 static __device__ __forceinline__ float
 of_bits(uint32_t u)
 {
@@ -101,22 +92,10 @@ of_bits(uint32_t u)
 	return x;
 }
 
-/* The bits of x but for so many, to the nearest; a NaN stays one. */
-static __device__ __forceinline__ uint32_t
-rounded(float x, int lost)
-{
-	uint32_t u = bits_of(x);
-
-	if (!(x == x))
-		return 0x7fc00000;
-	return (u + ((1u << (lost - 1)) - 1) + (u >> lost & 1)) &
-		   ~((1u << lost) - 1);
-}
-
 __device__ __forceinline__ uint16_t
 bf16_factor::of(float x)
 {
-	return (uint16_t) (rounded(x, 16) >> 16);
+	return gpu_bf16(x);
 }
 
 __device__ __forceinline__ float
@@ -128,7 +107,7 @@ bf16_factor::value(uint16_t x)
 __device__ __forceinline__ float
 tf32_factor::of(float x)
 {
-	return of_bits(rounded(x, 13));
+	return of_bits(gpu_rounded(x, 13));
 }
 
 typedef struct tensor_layer

@@ -102,15 +102,18 @@ compare_blas(void)
 		check(false, "open: %s", err.message);
 		return;
 	}
-	for (int c = 0; c < 5; c++)
+	for (int c = 0; c < 8; c++)
 	{
+		const nn_function f = c == 4 ? NN_TANH : c == 5 ? NN_LINEAR : NN_RELU;
 		context both[2];
+		int launches = 0;
 
 		for (int i = 0; i < 2; i++)
 		{
 			context *t = &both[i];
 			float *a, *b;
 
+			launches = emulated->launches;
 			*t = (context){.d = i ? &d : &host,
 						   .remote = i == 1,
 						   .k = k,
@@ -121,18 +124,22 @@ compare_blas(void)
 				t->d->ops->gemm(t->d, c & 1, c & 2, m, n, k, a, b, t->beta,
 								out(t, (size_t) m * n));
 			else
-				t->d->ops->dense(t->d, m, n, k, a, b, in(t, n), NN_TANH, 0,
-								 fresh(t, (size_t) m * n),
+				t->d->ops->dense(t->d, m, n, k, a, b, c < 7 ? in(t, n) : NULL, f,
+								 0, c == 4 ? fresh(t, (size_t) m * n) : NULL,
 								 fresh(t, (size_t) m * n));
 			check(collect(t), "product %d", c);
+			launches = emulated->launches - launches;
 		}
+		/* cuBLASLt adds what it can, and knows the ramp */
+		check((launches == 0) == (c < 4 || c == 5 || c == 6),
+			  "product %d: %d further kernels", c, launches);
 		check(difference(&both[0], &both[1], 3e-6) <= 1,
 			  "product %d by cuBLASLt: %.3g", c,
 			  difference(&both[0], &both[1], 3e-6));
 		release(&both[0]);
 		release(&both[1]);
 	}
-	check(emulated->blas_products == before + 5, "cuBLASLt made %d products",
+	check(emulated->blas_products == before + 8, "cuBLASLt made %d products",
 		  emulated->blas_products - before);
 	cuda.close(&d);
 	emulated->blas = false;
@@ -143,12 +150,18 @@ static void
 compare_precisions(void)
 {
 	const int m = 170, n = 130, k = 200, bits[] = {24, 11, 8};
+	/* the first is a product of our own */
+	const int kernels[] = {1, 0, 2, 0};
 	const int before = emulated->blas_products;
+	int launches;
+	const size_t memory = emulated->memory;
 	nn_device host = {&nn_cpu_plain, NULL};
 
 	emulated->blas = true;
-	for (nn_precision p = NN_FP32; p <= NN_BF16; p++)
+	/* the last without memory for factors that are rounded beforehand */
+	for (int i = 0; i < 4; i++)
 	{
+		const nn_precision p = i < 3 ? (nn_precision) i : NN_BF16;
 		nn_device d = {&cuda, NULL, p};
 		context there = {.d = &d, .remote = true};
 		context here = {.d = &host};
@@ -161,8 +174,20 @@ compare_precisions(void)
 		}
 		a = in(&there, (size_t) m * k);
 		b = in(&there, (size_t) k * n);
-		cuda.gemm(&d, false, false, m, n, k, a, b, 0,
-				  fresh(&there, (size_t) m * n));
+		c = fresh(&there, (size_t) m * n);
+		if (i == 3)
+		{
+			/* a smaller one, for which cuBLASLt takes its own memory */
+			cuda.gemm(&d, false, false, m, n, k - 8, a, b, 0, c);
+			cuda.sync(&d, &err);
+			emulated->memory = emulated->allocated;
+		}
+		launches = emulated->launches;
+		cuda.gemm(&d, false, false, m, n, k, a, b, 0, c);
+		emulated->memory = memory;
+		check(emulated->launches - launches == kernels[i],
+			  "factors of %d bits are rounded by %d kernels", bits[p],
+			  emulated->launches - launches);
 		a = in(&here, (size_t) m * k);
 		b = in(&here, (size_t) k * n);
 		c = fresh(&here, (size_t) m * n);
@@ -178,7 +203,7 @@ compare_precisions(void)
 		release(&here);
 		cuda.close(&d);
 	}
-	check(emulated->blas_products == before + 2,
+	check(emulated->blas_products == before + 4,
 		  "small products by cuBLASLt are those of fewer bits: %d",
 		  emulated->blas_products - before);
 	emulated->blas = false;
