@@ -175,16 +175,18 @@ static void
 train_small(void)
 {
 	const int batches[] = {1024, 65536};
+	const char *const precisions[] = {"", ", tf32", ", bf16"};
 	bench b;
 
 	open_bench(&b, SMALL, INPUTS, quick ? 64 : (size_t) 1 << 20);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 6; i++)
 	{
-		int batch = quick ? 32 : batches[i];
-		double seconds = train(&b, batch, NN_FP32);
+		int batch = quick ? 32 : batches[i % 2];
+		double seconds = train(&b, batch, (nn_precision) (i / 2));
 		char what[64];
 
-		snprintf(what, sizeof(what), "train 28-128-64-1, batch %d", batches[i]);
+		snprintf(what, sizeof(what), "train 28-128-64-1, batch %d%s",
+				 batches[i % 2], precisions[i / 2]);
 		report(what, batch / seconds / 1e6, "M rows/s");
 	}
 	close_bench(&b);
@@ -220,6 +222,53 @@ measure_peak(void)
 	cuda.free(&d, c);
 	cuda.close(&d);
 	return 2.0 * side * side * side * times / from;
+}
+
+/*
+ * A layer of a large product, whose bias and function cuBLASLt knows, and the
+ * same by a product and a kernel of our own: whether the first is worth it.
+ */
+static void
+measure_layer(void)
+{
+	int side = quick ? 64 : WIDE, times = quick ? 1 : 50;
+	nn_device d = {.ops = &cuda, .precision = NN_BF16};
+	size_t numbers = (size_t) side * (size_t) side;
+	nn_real *x, *w, *b, *y;
+	double seconds[2];
+
+	must(cuda.open(&d, 0, &err));
+	x = random_numbers(&d, numbers);
+	w = random_numbers(&d, numbers);
+	b = random_numbers(&d, (size_t) side);
+	y = random_numbers(&d, numbers);
+	for (int way = 0; way < 2; way++)
+	{
+		for (int i = 0; i <= times; i++)
+		{
+			if (way == 0)
+				cuda.dense(&d, side, side, side, x, w, b, NN_RELU, 0, NULL, y);
+			else
+			{
+				cuda.gemm(&d, false, false, side, side, side, x, w, 0, y);
+				cuda.map(&d, NN_RELU, 0, numbers, y, y);
+			}
+			if (i == 0)
+			{
+				must(cuda.sync(&d, &err));
+				seconds[way] = now();
+			}
+		}
+		must(cuda.sync(&d, &err));
+		seconds[way] = (now() - seconds[way]) / times;
+	}
+	report("layer 4096 x 4096, bf16, in one", seconds[0] * 1e6, "us");
+	report("the same as a product and a function", seconds[1] * 1e6, "us");
+	cuda.free(&d, x);
+	cuda.free(&d, w);
+	cuda.free(&d, b);
+	cuda.free(&d, y);
+	cuda.close(&d);
 }
 
 static void
@@ -321,6 +370,7 @@ main(int argc, char **argv)
 	}
 	must(nn_provider_load(argv[1], &cuda, &err));
 	train_small();
+	measure_layer();
 	train_wide();
 	predict_encoded();
 	return 0;

@@ -268,7 +268,7 @@ check "operations: max_seconds keeps the best so far" "version 3 of m is active|
 query "SELECT neural.rollback('m')" >/dev/null
 check "operations: temp_file_limit is a clear error" \
 	"ERROR:  temporary file size exceeds temp_file_limit (1024kB)|$(temporary)" \
-	"$(psql -XAtq -c "SET temp_file_limit = '1MB'" -c "CALL neural.retrain('m')" 2>&1 | head -n 1)|$(temporary)"
+	"$(psql -XAtq -c "SET temp_file_limit = '1MB'" -c "CALL neural.retrain('m')" 2>&1 | head -n 1 | tr -d '"')|$(temporary)"
 
 # ---------- the scheduler, again ----------
 

@@ -77,8 +77,12 @@ as_server "$old_bindir/pg_ctl" -D "$work/data" -m fast -w stop >/dev/null
 
 PG_CONFIG=$new_config
 bindir=$("$PG_CONFIG" --bindir)
+# Since 18 there are checksums unless they are refused.
 sums=
-"$bindir/initdb" --help | grep -q -- --no-data-checksums && sums=--no-data-checksums
+if "$bindir/initdb" --help | grep -q -- --no-data-checksums &&
+	! "$old_bindir/initdb" --help | grep -q -- --no-data-checksums; then
+	sums=--no-data-checksums
+fi
 # shellcheck disable=SC2086
 quietly as_server "$bindir/initdb" -D "$work/new" -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync $sums
 as_server "$bindir/pg_upgrade" --old-bindir="$old_bindir" --new-bindir="$bindir" --old-datadir="$work/data" \
