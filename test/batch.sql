@@ -164,9 +164,10 @@ DECLARE
     kind text;
 BEGIN
     FOR i IN 1 .. coalesce(array_length(settings, 1), 0) / 2 LOOP
-        -- debug_parallel_query had another name before 16
-        PERFORM set_config(coalesce((SELECT name FROM pg_settings WHERE name = settings[2 * i - 1]), 'force_parallel_mode'),
-            settings[2 * i], true);
+        IF settings[2 * i - 1] = 'debug_parallel_query' AND current_setting('server_version_num')::int < 160000 THEN
+            settings[2 * i - 1] := 'force_parallel_mode';
+        END IF;
+        PERFORM set_config(settings[2 * i - 1], settings[2 * i], true);
     END LOOP;
     IF how = 'cursor' THEN
         PERFORM set_config('neural.batch_cursors', 'on', true);

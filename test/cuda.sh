@@ -207,6 +207,42 @@ WARNING training on the CPU, as the GPU cannot be used
 DETAIL this process can no longer use the CUDA device: It could not compute. CUDA says: an illegal memory access was encountered." \
 	"SELECT neural.train('broken', $own, device => 'cuda'); SELECT neural.train('broken', $own)"
 device
+# Nobody insists on the GPU: the CPU goes on from the last epoch's end.
+lost="'house', target => 'price', layers => 'dense(64, relu) dropout(0.1) dense(64, relu)',
+	optimizer => 'adam', learning_rate => 0.01, epochs => 6, batch_size => 256, seed => 9"
+query "SELECT neural.train('found', $lost)" >/dev/null
+is "a training that the GPU does to its end" cuda "SELECT training->>'device' FROM found"
+after=
+for jobs in 60 300 500 800; do
+	device "fails_after $jobs"
+	after="$after $(messages "SELECT neural.train('lost_$jobs', $lost)" |
+		sed -nE 's/^WARNING the GPU failed after epoch ([0-5]); training goes on with the CPU$/\1/p')"
+	device
+	is "a GPU that fails in a training is not missed ($jobs)" "t,t,6" "\pset fieldsep ','
+		SELECT l.training->>'device' LIKE 'cpu%', abs(a.loss / b.loss - 1) < 1e-3, a.epoch
+		FROM lost_$jobs l, neural.history('lost_$jobs') a JOIN neural.history('found') b USING (epoch) ORDER BY epoch DESC LIMIT 1"
+done
+if [ "$(printf '%s\n' $after | sort -u | wc -l)" -ge 3 ]; then
+	echo "ok it has failed after several epochs:$after"
+else
+	echo "not ok it has failed after several epochs:$after"
+	failures=1
+fi
+device "fails_after 300"
+says "a GPU that was asked for is missed" \
+	"ERROR could not compute on the CUDA device
+DETAIL CUDA says: an illegal memory access was encountered." \
+	"SELECT neural.train('lost', $lost, device => 'cuda')"
+device
+is "and all of its memory is given back" 0 "SELECT count(*) FROM neural.devices WHERE memory <> memory_free"
+query "SET neural.max_memory = '1MB'; SELECT neural.train('found_file', $lost)" >/dev/null
+device "fails_after 300"
+is "rows in a file are gone through again" "t,t" "\pset fieldsep ','
+	SET client_min_messages = error; SET neural.max_memory = '1MB';
+	SELECT count(neural.train('lost_file', $lost)) AS trained \\gset
+	SELECT l.training->>'device' LIKE 'cpu%', abs(a.loss / b.loss - 1) < 1e-3 FROM lost_file l,
+	neural.history('lost_file') a JOIN neural.history('found_file') b USING (epoch) WHERE epoch = 6"
+device
 
 # --- training: precision ---
 

@@ -195,6 +195,17 @@ extern bool nn_trainer_params(nn_trainer *t, nn_real *params, nn_error *err);
 extern bool nn_trainer_set_params(nn_trainer *t, const nn_real *params,
 								  nn_error *err);
 
+/*
+ * What a training goes on from, on any device: parameters, which come first,
+ * and what the optimizer keeps.  The state is host memory of so many bytes.
+ * Restored with the number of steps that had been taken, the same batches
+ * teach the same.
+ */
+extern size_t nn_trainer_state_size(const nn_trainer *t);
+extern bool nn_trainer_save(nn_trainer *t, void *state, nn_error *err);
+extern bool nn_trainer_restore(nn_trainer *t, const void *state, int64_t steps,
+							   nn_error *err);
+
 /* The mean loss of predictions before the link, by the loss's formula. */
 extern double nn_loss_value(const nn_loss *loss, int rows, int columns,
 							const nn_real *pred, const nn_real *y,

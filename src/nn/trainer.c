@@ -193,6 +193,7 @@ place_params(nn_trainer *t, nn_arena *arena, size_t shared,
 	size_t bytes = 0;
 
 	add_bytes(&bytes, t->graph->nparams, sizeof(nn_real));
+	t->state_size = shared;
 	t->params = d->ops->alloc(d, shared);
 	if (t->params == NULL)
 		return nn_fail(err, NN_DEVICE_NOMEM, "out of device memory");
@@ -393,5 +394,31 @@ nn_trainer_set_params(nn_trainer *t, const nn_real *params, nn_error *err)
 	nn_device *d = &t->members[0].device;
 
 	d->ops->upload(d, t->params, params, t->graph->nparams * sizeof(nn_real));
+	return d->ops->sync(d, err);
+}
+
+size_t
+nn_trainer_state_size(const nn_trainer *t)
+{
+	return t->state_size;
+}
+
+bool
+nn_trainer_save(nn_trainer *t, void *state, nn_error *err)
+{
+	nn_device *d = &t->members[0].device;
+
+	d->ops->download(d, state, t->params, t->state_size);
+	return d->ops->sync(d, err);
+}
+
+bool
+nn_trainer_restore(nn_trainer *t, const void *state, int64_t steps,
+				   nn_error *err)
+{
+	nn_device *d = &t->members[0].device;
+
+	t->step = steps;
+	d->ops->upload(d, t->params, state, t->state_size);
 	return d->ops->sync(d, err);
 }

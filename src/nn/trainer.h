@@ -55,8 +55,9 @@ struct nn_trainer
 	member *members;
 	int nsegments;
 	segment *segments;
-	nn_real *params;
+	nn_real *params; /* followed by the slots */
 	nn_real *slot[3];
+	size_t state_size; /* bytes of both */
 	tail tail;
 	bool norms; /* whether norms of gradients are needed */
 	int64_t step;

@@ -400,6 +400,21 @@ refill(NeuralStream *s)
 }
 
 void
+neural_stream_rewind(NeuralStream *s, int64 batches)
+{
+	nn_batch batch;
+
+	s->pass = 0;
+	s->rows = s->at = s->block = 0;
+	s->x = s->y = s->weight = NULL;
+	for (int64 i = 0; i < batches; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		neural_stream_next(s, &batch);
+	}
+}
+
+void
 neural_stream_next(NeuralStream *s, nn_batch *batch)
 {
 	int least = s->drop_partial ? s->batch_rows : 1;

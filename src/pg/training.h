@@ -272,6 +272,9 @@ extern NeuralStream *neural_stream(NeuralTraining *t, const NeuralDataset *d,
 								   bool for_device);
 extern void neural_stream_next(NeuralStream *s, nn_batch *batch);
 
+/* As if it were new and had given so many batches; the device may be another. */
+extern void neural_stream_rewind(NeuralStream *s, int64 batches);
+
 /* Up to n rows of x, evenly drawn; returns how many. */
 extern int neural_dataset_sample(const NeuralTraining *t,
 								 const NeuralDataset *d, int n, nn_real *x);
@@ -286,6 +289,9 @@ extern void neural_device_choose(NeuralTraining *t);
 /* That of products, where it is not that of all numbers; else NULL. */
 extern const char *neural_training_precision(const NeuralTraining *t);
 extern bool neural_device_next(NeuralTraining *t, const nn_error *err);
+/* After any other failure: whether the CPU is to go on, for which all of the
+ * GPU's has been given back. */
+extern bool neural_device_lost(NeuralTraining *t, const nn_error *err);
 extern void neural_device_release(NeuralTraining *t);
 
 /*

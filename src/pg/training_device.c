@@ -11,7 +11,7 @@
  * Where the GPU's memory is too small, the first thing to go are models that
  * no query uses, then the rows (they stay with the host), then half of the
  * batch where its size was ours to choose, and in the end, with "auto", the
- * GPU.
+ * GPU.  With "auto" a GPU that fails later on is left, too (training_loop.c).
  */
 #include "gpu.h"
 #include "predict_device.h"
@@ -287,11 +287,26 @@ neural_device_choose(NeuralTraining *t)
 					t->gpu_used ? "GPU" : "CPU", here, there)));
 }
 
+/* The CPU, which was not asked for its memory before. */
+static void
+check_host(NeuralTraining *t)
+{
+	Size need = trainer_need(t);
+	char a[32], b[32];
+
+	if (need > (Size) neural_max_memory * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("training needs %s of memory for its network, but "
+						"neural.max_memory is %s",
+						neural_size_text(need, a, sizeof(a)),
+						neural_size_text((Size) neural_max_memory * 1024, b,
+										 sizeof(b)))));
+}
+
 bool
 neural_device_next(NeuralTraining *t, const nn_error *err)
 {
-	char need[32], limit[32];
-
 	if (err->code != NN_DEVICE_NOMEM || !t->device->own_memory)
 		return false;
 	neural_device_models_forget();
@@ -304,15 +319,25 @@ neural_device_next(NeuralTraining *t, const nn_error *err)
 		return true;
 	}
 	give_up(t);
-	/* which was not asked for its memory before */
-	if (trainer_need(t) > (Size) neural_max_memory * 1024)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("training needs %s of memory for its network, but "
-						"neural.max_memory is %s",
-						neural_size_text(trainer_need(t), need, sizeof(need)),
-						neural_size_text((Size) neural_max_memory * 1024, limit,
-										 sizeof(limit)))));
+	check_host(t);
+	return true;
+}
+
+bool
+neural_device_lost(NeuralTraining *t, const nn_error *err)
+{
+	if (!t->gpu_used || t->device_wish != NEURAL_DEVICE_AUTO ||
+		(err->code != NN_DEVICE && err->code != NN_DEVICE_NOMEM))
+		return false;
+	nn_trainer_release(t->trainer);
+	t->trainer = NULL;
+	use_cpu(t);
+	check_host(t);
+	strlcpy(t->progress.device, t->device->name, sizeof(t->progress.device));
+	ereport(WARNING,
+			(errmsg("the GPU failed after epoch %d; training goes on with the CPU",
+					t->nhistory),
+			 errdetail_internal("%s.", neural_gpu_reason(err))));
 	return true;
 }
 

@@ -9,6 +9,11 @@
  * The weights that are kept are those of the best epoch by the validation
  * rows; see epoch_score.  Without validation rows they are those of the last
  * epoch.
+ *
+ * A GPU that nobody insists on may fail, and the CPU goes on from the end of
+ * the epoch before: what a trainer keeps is copied to the host at the end of
+ * each, all else of the loop changes only after that.  So whatever waits for
+ * the device says whether it has failed.
  */
 #include "training.h"
 
@@ -52,6 +57,10 @@ typedef struct Loop
 	double last_shown;
 	int64 shown_rows; /* since neural.progress was last told */
 	bool diverged, out_of_time;
+
+	/* of the last epoch's end, where there may be a way on; see above */
+	void *state, *spare;
+	int64 saved_step;
 
 	bool have_best;
 	double best_score; /* the least so far */
@@ -109,15 +118,28 @@ open_trainer(NeuralTraining *t)
 	} while (t->trainer == NULL);
 }
 
+/* A trainer for the CPU, after the GPU has failed.  Params are the host's. */
+static void
+replace_trainer(NeuralTraining *t, const nn_error *failure)
+{
+	nn_error err;
+
+	if (!neural_device_lost(t, failure))
+		trainer_failed(failure);
+	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
+								   t->params, &err);
+	if (t->trainer == NULL)
+		trainer_failed(&err);
+}
+
 /*
  * --- judging ---
  */
 
-void
-neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
+static bool
+predict_rows(NeuralTraining *t, const NeuralDataset *d, nn_real *raw,
+			 nn_error *err)
 {
-	nn_error err;
-
 	Assert(d->file == NULL);
 	for (int64 i = 0; i < d->rows; i += t->plan.batch_rows)
 	{
@@ -128,9 +150,22 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 		b.host = t->device->own_memory;
 		b.x = d->x + i * d->width;
 		if (!nn_trainer_predict(t->trainer, &b, raw + i * t->graph->outputs,
-								&err))
-			trainer_failed(&err);
+								err))
+			return false;
 	}
+	return true;
+}
+
+void
+neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
+{
+	nn_error err;
+
+	if (predict_rows(t, d, raw, &err))
+		return;
+	replace_trainer(t, &err);
+	if (!predict_rows(t, d, raw, &err))
+		trainer_failed(&err);
 }
 
 static double
@@ -336,25 +371,26 @@ show_progress(Loop *l, double now)
 }
 
 /* Wait for the device; what it has learned since the last time. */
-static void
-sync_loss(Loop *l)
+static bool
+sync_loss(Loop *l, nn_error *err)
 {
 	double loss;
-	nn_error err;
 
 	if (l->fresh == 0)
-		return;
-	neural_check(nn_trainer_sync(l->t->trainer, &loss, &err), &err);
+		return true;
+	if (!nn_trainer_sync(l->t->trainer, &loss, err))
+		return false;
 	l->sum += loss * l->fresh;
 	l->rows += l->fresh;
 	l->fresh = 0;
 	if (!isfinite(l->sum))
 		l->diverged = true;
+	return true;
 }
 
 /* Now and then, between steps. */
-static void
-tick(Loop *l)
+static bool
+tick(Loop *l, nn_error *err)
 {
 	double now = neural_training_seconds(l->t);
 	double limit = l->t->options->max_seconds;
@@ -362,44 +398,61 @@ tick(Loop *l)
 	if (!isnan(limit) && now > limit)
 		l->out_of_time = true;
 	if (now - l->last_tick < TICK_SECONDS)
-		return;
+		return true;
 	l->last_tick = now;
 	/* fails only when the postmaster is gone */
 	(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 0,
 					 PG_WAIT_EXTENSION);
-	sync_loss(l);
+	if (!sync_loss(l, err))
+		return false;
 	show_activity(l);
 	show_progress(l, now);
 	if (neural_progress_interval > 0 &&
 		(now - l->last_report) * 1000 >= neural_progress_interval)
 		report_progress(l, now);
+	return true;
 }
 
 /*
  * --- the loop ---
  */
 
-static void
-take_step(Loop *l)
+static bool
+take_step(Loop *l, nn_error *err)
 {
 	NeuralTraining *t = l->t;
 	double rate = t->learning_rate;
 	nn_batch batch;
-	nn_error err;
 
 	CHECK_FOR_INTERRUPTS();
 	neural_stream_next(l->stream, &batch);
 	if (t->schedule != NULL)
 		rate = nn_schedule_rate(t->schedule, rate, l->step, l->steps,
 								l->steps_per_epoch);
-	if (!nn_trainer_step(t->trainer, &batch, rate, &err))
-		trainer_failed(&err);
+	if (!nn_trainer_step(t->trainer, &batch, rate, err))
+		return false;
 	l->step++;
 	l->fresh += batch.rows;
 	l->reported_rows += batch.rows;
 	l->shown_rows += batch.rows;
 	t->history[t->nhistory].rate = rate;
-	tick(l);
+	return tick(l, err);
+}
+
+/* Where the CPU could go on from here, and what it would need. */
+static bool
+save_state(Loop *l, nn_error *err)
+{
+	void *state = l->spare;
+
+	if (state == NULL)
+		return true;
+	if (!nn_trainer_save(l->t->trainer, state, err))
+		return false;
+	l->spare = l->state;
+	l->state = state;
+	l->saved_step = l->step;
+	return true;
 }
 
 static void
@@ -408,28 +461,34 @@ keep_weights(Loop *l)
 	NeuralTraining *t = l->t;
 	nn_error err;
 
-	neural_check(nn_trainer_params(t->trainer, t->params, &err), &err);
+	if (l->state != NULL)
+		memcpy(t->params, l->state, t->graph->nparams * sizeof(nn_real));
+	else if (!nn_trainer_params(t->trainer, t->params, &err))
+		trainer_failed(&err);
 	l->have_best = true;
 	t->best_epoch = t->nhistory;
 }
 
-/* False: enough. */
+/* False: the device has failed. */
 static bool
-end_epoch(Loop *l)
+end_epoch(Loop *l, bool *enough, nn_error *err)
 {
 	NeuralTraining *t = l->t;
 	const NeuralDataset *v = &t->validation;
 	NeuralEpoch *e = &t->history[t->nhistory];
 	double now;
 
-	sync_loss(l);
-	if (l->diverged)
+	*enough = true;
+	if (!sync_loss(l, err))
 		return false;
+	if (l->diverged)
+		return true;
 	e->loss = l->sum / Max(l->rows, 1);
 	e->validation_loss = e->metric = NAN;
 	if (v->rows > 0)
 	{
-		neural_training_predict(t, v, l->raw);
+		if (!predict_rows(t, v, l->raw, err))
+			return false;
 		e->validation_loss = nn_loss_value(
 			t->loss, (int) v->rows, t->graph->outputs, l->raw, v->y, v->weight);
 		e->metric = metric_value(l);
@@ -437,6 +496,8 @@ end_epoch(Loop *l)
 			l->diverged = true;
 	}
 	if (l->diverged)
+		return true;
+	if (!save_state(l, err))
 		return false;
 	now = neural_training_seconds(t);
 	e->seconds = now - l->epoch_started;
@@ -448,7 +509,44 @@ end_epoch(Loop *l)
 		keep_weights(l);
 	l->epoch_started = now;
 	l->sum = l->rows = 0;
-	return !stops_early(l, e) && !l->out_of_time;
+	*enough = stops_early(l, e) || l->out_of_time;
+	return true;
+}
+
+/* False: the device has failed. */
+static bool
+run_epoch(Loop *l, bool *enough, nn_error *err)
+{
+	for (int64 i = 0; i < l->steps_per_epoch && !l->diverged; i++)
+	{
+		if (!take_step(l, err))
+			return false;
+		if (l->out_of_time)
+			break;
+	}
+	return end_epoch(l, enough, err);
+}
+
+/* The epoch that failed, again, on the CPU. */
+static void
+go_back(Loop *l, const nn_error *failure)
+{
+	NeuralTraining *t = l->t;
+	nn_error err;
+
+	if (l->state == NULL)
+		trainer_failed(failure);
+	replace_trainer(t, failure);
+	neural_check(nn_trainer_restore(t->trainer, l->state, l->saved_step, &err),
+				 &err);
+	l->step = l->saved_step;
+	l->sum = l->rows = l->fresh = 0;
+	neural_stream_rewind(l->stream, l->step);
+	/* which will not fail in this way */
+	pfree(l->spare);
+	l->spare = NULL;
+	pfree(l->state);
+	l->state = NULL;
 }
 
 void
@@ -512,6 +610,23 @@ open_loop(Loop *l)
 	l->steps = l->steps_per_epoch * t->plan.epochs;
 }
 
+/* The first state to go on from, if that is wanted, and there is room. */
+static void
+open_states(Loop *l)
+{
+	NeuralTraining *t = l->t;
+	Size size = nn_trainer_state_size(t->trainer);
+	nn_error err;
+
+	if (!t->gpu_used || t->device_wish != NEURAL_DEVICE_AUTO ||
+		2 * size > neural_training_memory_left(t))
+		return;
+	l->state = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	l->spare = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	if (!save_state(l, &err))
+		trainer_failed(&err);
+}
+
 static void
 end_loop(Loop *l)
 {
@@ -530,7 +645,8 @@ end_loop(Loop *l)
 				(errmsg("training diverged in epoch %d; the weights of epoch "
 						"%d are kept",
 						t->nhistory + 1, t->best_epoch)));
-	neural_check(nn_trainer_set_params(t->trainer, t->params, &err), &err);
+	if (!nn_trainer_set_params(t->trainer, t->params, &err))
+		replace_trainer(t, &err);
 	nn_arena_destroy(l->scratch);
 	MemoryContextDelete(l->scratch_context);
 	pfree(l->raw);
@@ -553,15 +669,15 @@ neural_training_loop(NeuralTraining *t)
 	l->started = l->epoch_started = l->last_report = l->last_shown =
 		l->last_tick = neural_training_seconds(t);
 	show_progress(l, l->started);
-	for (int epoch = 0; epoch < t->plan.epochs; epoch++)
+	open_states(l);
+	while (t->nhistory < t->plan.epochs)
 	{
-		for (int64 i = 0; i < l->steps_per_epoch && !l->diverged; i++)
-		{
-			take_step(l);
-			if (l->out_of_time)
-				break;
-		}
-		if (!end_epoch(l))
+		bool enough;
+		nn_error err;
+
+		if (!run_epoch(l, &enough, &err))
+			go_back(l, &err);
+		else if (enough)
 			break;
 	}
 	end_loop(l);
