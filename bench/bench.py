@@ -371,7 +371,7 @@ def main():
         bench_read(cursor, peers, arguments.rounds)
     if "predict" in parts:
         bench_predict(cursor, arguments.rounds)
-        bench_score(cursor, peers, min(3, arguments.rounds))
+        bench_score(cursor, peers, arguments.rounds)
         bench_large(cursor, arguments.rounds)
         bench_one(cursor, arguments.rounds)
     say("\na matrix product of 1024^3 by the peers' BLAS, GFLOP/s")
