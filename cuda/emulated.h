@@ -7,8 +7,8 @@
  *
  * Where the test cannot reach the process, a file beside the library, with the
  * library's name and ".conf" added, has lines of a setting's name and its
- * value: memory, blas, failure and fails_after.  It is read whenever a device
- * is opened.
+ * value: devices, memory, blas, failure and fails_after.  It is read whenever a
+ * device is opened.
  */
 #ifndef CUDA_EMULATED_H
 #define CUDA_EMULATED_H
@@ -31,6 +31,8 @@ typedef struct emulated_barrier
 typedef struct emulated_device
 {
 	unsigned seed;	  /* of the order in which threads run */
+	int devices;	  /* that there are, of the same memory; */
+	int current;	  /* and that in use */
 	size_t memory;	  /* bytes that there are */
 	size_t allocated; /* bytes in use now */
 	int syncs;		  /* times the host has waited for all that was under way */

@@ -59,6 +59,7 @@ emulated_at_first(void)
 {
 	emulated_device e = {};
 
+	e.devices = 1;
 	e.memory = (size_t) 1 << 30;
 	e.costs = {true, 2e-5, 1e-7, 1e-11, 1e-12};
 	e.without = -1;

@@ -121,6 +121,8 @@ read_settings(void)
 			e->blas = value != 0;
 		else if (strcmp(name, "failure") == 0)
 			e->failure = (int) value;
+		else if (strcmp(name, "devices") == 0)
+			e->devices = (int) value;
 		else if (strcmp(name, "fails_after") == 0)
 			e->fails_after = value;
 		else
@@ -221,14 +223,17 @@ inline cudaError_t
 cudaGetDeviceCount(int *count)
 {
 	emulation::read_settings();
-	*count = 1;
+	*count = EMULATED_DEVICE.devices;
 	return emulated_result();
 }
 
 inline cudaError_t
 cudaSetDevice(int device)
 {
-	return emulated_result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+	EMULATED_DEVICE.current = device;
+	return emulated_result(device >= 0 && device < EMULATED_DEVICE.devices
+							   ? cudaSuccess
+							   : cudaErrorInvalidDevice);
 }
 
 inline cudaError_t

@@ -156,8 +156,10 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 		return nn_detail(err, "CUDA says: %s.", why);
 	}
 	if (ordinal < 0 || ordinal >= count)
-		return nn_fail(err, NN_UNAVAILABLE, "there is no CUDA device %d",
-					   ordinal);
+	{
+		nn_fail(err, NN_UNAVAILABLE, "there is no CUDA device %d", ordinal);
+		return nn_detail(err, "There are %d, numbered from 0.", count);
+	}
 	if (!is_new_enough(ordinal, &major, &minor))
 	{
 		nn_fail(err, NN_UNAVAILABLE, "CUDA device %d is too old", ordinal);

@@ -120,7 +120,7 @@ is "predictions on either device agree" t "CREATE TEMP TABLE here AS SELECT id, 
 # device LINE...: its settings from the next opening on
 device()
 {
-	printf '%s\n' "memory $((1 << 30))" "failure 0" "fails_after 0" "$@" >"$work/cuda.so.conf"
+	printf '%s\n' "devices 1" "memory $((1 << 30))" "failure 0" "fails_after 0" "$@" >"$work/cuda.so.conf"
 }
 
 # Messages of a statement, without times, and whoever noticed that the device
@@ -242,6 +242,18 @@ is "rows in a file are gone through again" "t,t" "\pset fieldsep ','
 	SELECT count(neural.train('lost_file', $lost)) AS trained \\gset
 	SELECT l.training->>'device' LIKE 'cpu%', abs(a.loss / b.loss - 1) < 1e-3 FROM lost_file l,
 	neural.history('lost_file') a JOIN neural.history('found_file') b USING (epoch) WHERE epoch = 6"
+device
+
+# --- several devices ---
+
+device "devices 3"
+is "all devices are listed" "0,1,2" "SELECT string_agg(number::text, ',' ORDER BY number) FROM neural.devices WHERE device = 'cuda'"
+is "any of them trains" "cuda" "SET neural.cuda_device = 2;
+	SELECT device FROM neural.train('third', $own, device => 'cuda')"
+says "one that is not there is an error" "ERROR there is no CUDA device 3
+DETAIL There are 3, numbered from 0." "SET neural.cuda_device = 3; SELECT neural.train('fourth', $own, device => 'cuda')"
+says "and the CPU for 'auto'" "WARNING training on the CPU, as the GPU cannot be used
+DETAIL there is no CUDA device 3: There are 3, numbered from 0." "SET neural.cuda_device = 3; SELECT neural.train('fourth', $own)"
 device
 
 # --- training: precision ---

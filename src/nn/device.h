@@ -173,6 +173,7 @@ typedef struct nn_device_ops
 	const char *name;
 	bool row_independent; /* gemm computes each row as if it were alone */
 	bool own_memory;	  /* the host cannot touch what alloc returns */
+	int ordinal; /* of the devices, that which trainers and predictors open */
 
 	/* false: there is no device of this number; leaves nothing behind */
 	bool (*describe)(int ordinal, nn_device_info *info);

@@ -108,7 +108,7 @@ create_lane(nn_predictor *p, lane *l, nn_arena *arena, nn_error *err)
 	l->execs = nn_alloc_array(arena, m->nnetworks, sizeof(nn_exec *), err);
 	if (l->execs == NULL)
 		return false;
-	l->opened = l->device.ops->open(&l->device, 0, err);
+	l->opened = l->device.ops->open(&l->device, l->device.ops->ordinal, err);
 	if (!l->opened)
 		return false;
 	for (int i = 0; i < m->nnetworks; i++)

@@ -152,7 +152,7 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 
 	m->device.stop = t->conf.stop;
 	m->device.precision = t->conf.precision;
-	m->opened = ops->open(&m->device, 0, err);
+	m->opened = ops->open(&m->device, ops->ordinal, err);
 	if (!m->opened)
 		return false;
 	m->memory = memory = ops->alloc(&m->device, own);

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "gpu.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
@@ -157,6 +158,9 @@ neural_cuda_find(nn_error *err)
 	static nn_device_ops cuda;
 	char path[MAXPGPATH];
 
+	/* all that this process has on a device is on one */
+	if (!neural_gpu_is_used())
+		cuda.ordinal = neural_cuda_ordinal;
 	if (loaded)
 		return &cuda;
 	if (is_absolute_path(neural_cuda_library))
@@ -165,6 +169,7 @@ neural_cuda_find(nn_error *err)
 		snprintf(path, sizeof(path), "%s/%s%s", pkglib_path,
 				 neural_cuda_library, DLSUFFIX);
 	loaded = nn_provider_load(path, &cuda, err);
+	cuda.ordinal = neural_cuda_ordinal;
 	return loaded ? &cuda : NULL;
 }
 

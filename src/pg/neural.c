@@ -29,6 +29,7 @@ int neural_progress_interval;
 int neural_train_seconds;
 int neural_blas;
 char *neural_cuda_library;
+int neural_cuda_ordinal;
 
 static const struct config_enum_entry blas_choices[] = {
 	{"auto", NEURAL_BLAS_AUTO, false}, {"on", NEURAL_BLAS_ON, false},
@@ -76,6 +77,10 @@ _PG_init(void)
 		"neural.blas", "Whether OpenBLAS multiplies matrices in training.",
 		"auto is where it is installed and knows the processor.", &neural_blas,
 		NEURAL_BLAS_AUTO, blas_choices, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"neural.cuda_device", "Number of the GPU to use, of neural.devices.",
+		"A session changes over when it has nothing on the other one any more.",
+		&neural_cuda_ordinal, 0, 0, 1023, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"neural.cuda_library", "Library that computes on NVIDIA GPUs.",
 		"A name in the server's library folder, or a path.  A session keeps "

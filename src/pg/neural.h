@@ -30,6 +30,7 @@ extern int neural_progress_interval; /* milliseconds between NOTICEs, 0: none */
 extern int neural_train_seconds;	 /* what layers => 'auto' plans for */
 extern int neural_blas;				 /* NEURAL_BLAS_... */
 extern char *neural_cuda_library;
+extern int neural_cuda_ordinal;
 
 typedef enum NeuralBlas
 {

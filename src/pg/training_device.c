@@ -143,7 +143,7 @@ room(const NeuralTraining *t, Size need)
 
 	neural_device_models_trim(need);
 	left = neural_gpu_memory_left();
-	if (t->device->describe(0, &info) && info.memory_free > 0)
+	if (t->device->describe(t->device->ordinal, &info) && info.memory_free > 0)
 		left = Min(left, (Size) (info.memory_free * USABLE_SHARE));
 	return left;
 }
@@ -203,7 +203,7 @@ open_device(NeuralTraining *t)
 	nn_error err;
 
 	t->rows_device.ops = t->device;
-	if (t->device->open(&t->rows_device, 0, &err))
+	if (t->device->open(&t->rows_device, t->device->ordinal, &err))
 		return true;
 	t->rows_device.ops = NULL;
 	if (t->device_wish == NEURAL_DEVICE_CUDA)

@@ -63,7 +63,7 @@ start(learner *l, const nn_device_ops *ops, const char *network,
 	memset(l, 0, sizeof(*l));
 	l->d.ops = ops;
 	if (g == NULL || conf.loss == NULL || conf.optimizer == NULL ||
-		!ops->open(&l->d, 0, &err))
+		!ops->open(&l->d, ops->ordinal, &err))
 		return false;
 	conf.target_width = conf.loss->ops->categorical ? 1 : g->outputs;
 	if (conf.target_width > MAX_TARGETS)
@@ -314,6 +314,22 @@ check_graphs(void)
 	}
 }
 
+/* A trainer is on the device that the host program says. */
+static void
+check_ordinal(void)
+{
+	learner l;
+
+	emulated->devices = 2;
+	cuda.ordinal = 1;
+	check(start(&l, &cuda, PERCEPTRON, "categorical_crossentropy", "adam") &&
+			  emulated->current == 1,
+		  "a trainer on the second device: %s", err.message);
+	check(learn(&l, 0, 3) > 0 && finish(&l), "which learns: %s", err.message);
+	cuda.ordinal = 0;
+	emulated->devices = 1;
+}
+
 /* Products by cuBLASLt are part of the graphs, and those of two sizes of batch
  * are two graphs. */
 static void
@@ -421,6 +437,7 @@ main(void)
 		check_waits();
 		check_graphs();
 		check_graphs_of_products();
+		check_ordinal();
 		check_perceptron();
 	}
 	return check_failed;
