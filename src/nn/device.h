@@ -363,7 +363,8 @@ typedef struct nn_device_ops
 /*
  * What a device may make of the factors of a product of matrices, before they
  * are multiplied; sums and all that is stored keep the precision of nn_real.
- * A device need not do so, nor for every product.
+ * A device need not do so, nor for every product.  What flows between the
+ * layers of the kernel mlp is a factor, and may be kept rounded.
  */
 typedef enum nn_precision
 {

@@ -541,6 +541,7 @@ go_back(Loop *l, const nn_error *failure)
 				 &err);
 	l->step = l->saved_step;
 	l->sum = l->rows = l->fresh = 0;
+	l->diverged = false;
 	neural_stream_rewind(l->stream, l->step);
 	/* which will not fail in this way */
 	pfree(l->spare);
