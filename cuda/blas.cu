@@ -340,7 +340,7 @@ round_factors(nn_device *d, size_t n, const float *x, uint16_t *to)
 static size_t
 factor_size(int rows, int columns)
 {
-	return gpu_divide_up((size_t) rows * columns, 128) * 128;
+	return gpu_round_up((size_t) rows * columns, 128);
 }
 
 bool

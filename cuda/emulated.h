@@ -39,7 +39,6 @@ typedef struct emulated_device
 	int launches;	  /* kernels started one by one, */
 	int graphs;		  /* and graphs of them */
 	int changed_nodes;	  /* of graphs, that were given other arguments */
-	int captures;		  /* of what a library starts */
 	bool no_graphs;		  /* whether none can be had */
 	bool blas;			  /* whether there is a cuBLASLt */
 	int blas_products;	  /* that it has made */

@@ -138,6 +138,13 @@ gpu_divide_up(size_t n, size_t by)
 	return n / by + (n % by != 0);
 }
 
+/* To a multiple of by. */
+static inline size_t
+gpu_round_up(size_t n, size_t by)
+{
+	return gpu_divide_up(n, by) * by;
+}
+
 #define GPU_MAX_ARGUMENTS 16
 
 /* Note a launch down for the end of the step; false: start the kernel now. */

@@ -232,32 +232,26 @@ capture_product(gpu_state *s, const gpu_product *p)
 	return graph;
 }
 
+/* Make the graph's node of a product, or, of a graph that can be started,
+ * change it. */
 static bool
-add_product(gpu_state *s, step_graph *g, size_t i, const gpu_product *p)
+set_product(gpu_state *s, step_graph *g, int i, const gpu_product *p)
 {
 	cudaGraph_t product = capture_product(s, p);
-	bool ok = product != NULL &&
-			  cudaGraphAddChildGraphNode(
-				  &g->nodes[i], g->graph, i > 0 ? &g->nodes[i - 1] : NULL,
-				  i > 0 ? 1 : 0, product) == cudaSuccess;
+	cudaError_t result;
 
+	if (product == NULL)
+		return false;
+	if (g->exec != NULL)
+		result =
+			cudaGraphExecChildGraphNodeSetParams(g->exec, g->nodes[i], product);
+	else
+		result = cudaGraphAddChildGraphNode(&g->nodes[i], g->graph,
+											i > 0 ? &g->nodes[i - 1] : NULL,
+											i > 0 ? 1 : 0, product);
 	/* the graph has a copy */
-	if (product != NULL)
-		cudaGraphDestroy(product);
-	return ok;
-}
-
-static bool
-change_product(gpu_state *s, step_graph *g, size_t i, const gpu_product *p)
-{
-	cudaGraph_t product = capture_product(s, p);
-	bool ok = product != NULL &&
-			  cudaGraphExecChildGraphNodeSetParams(g->exec, g->nodes[i],
-												   product) == cudaSuccess;
-
-	if (product != NULL)
-		cudaGraphDestroy(product);
-	return ok;
+	cudaGraphDestroy(product);
+	return result == cudaSuccess;
 }
 
 /* A graph of the notes, which it takes over; NULL: it cannot be made. */
@@ -280,7 +274,7 @@ make_graph(gpu_state *s, notes *from)
 
 		if (n->kernel == NULL)
 		{
-			ok = add_product(s, g, i, product_of(from, n));
+			ok = set_product(s, g, (int) i, product_of(from, n));
 			continue;
 		}
 		p = node_params(from, n, arguments);
@@ -332,15 +326,20 @@ set_arguments(gpu_state *s, step_graph *g, const notes *from)
 		size_t first = n->count > 0 ? n->at[0] : n->end;
 		void *arguments[GPU_MAX_ARGUMENTS];
 		cudaKernelNodeParams p;
+		bool ok;
 
 		if (memcmp(g->made_of.bytes + first, from->bytes + first,
 				   n->end - first) == 0)
 			continue;
-		p = node_params(from, n, arguments);
-		if (n->kernel == NULL
-				? !change_product(s, g, (size_t) i, product_of(from, n))
-				: cudaGraphExecKernelNodeSetParams(g->exec, g->nodes[i], &p) !=
-					  cudaSuccess)
+		if (n->kernel == NULL)
+			ok = set_product(s, g, i, product_of(from, n));
+		else
+		{
+			p = node_params(from, n, arguments);
+			ok = cudaGraphExecKernelNodeSetParams(g->exec, g->nodes[i], &p) ==
+				 cudaSuccess;
+		}
+		if (!ok)
 			return false;
 		memcpy(g->made_of.bytes + first, from->bytes + first, n->end - first);
 	}

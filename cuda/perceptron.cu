@@ -25,12 +25,8 @@ typedef struct layer
 	int k, n;		/* inputs, outputs */
 	int in, out, z; /* where those of a row begin; z -1: not kept */
 	size_t dw, db;	/* in the gradients of a block; db: where b is */
-	nn_function f;
-	float a;
 	const float *w, *b;
-	float scale; /* of what dropout keeps; 0: there is none */
-	uint64_t limit;
-	nn_key key;
+	layer_end end;
 } layer;
 
 typedef struct perceptron
@@ -47,44 +43,13 @@ typedef struct perceptron
 	double *losses;
 } perceptron;
 
-/* The products of a tile are worked through in squares. */
-struct square
-{
-	int i, j; /* where it begins */
-};
-
-static __device__ __forceinline__ square
-square_of(int number, int columns)
-{
-	int across = (columns + OWN - 1) / OWN;
-
-	return square{number / across * OWN, number % across * OWN};
-}
-
-static __device__ __forceinline__ int
-squares_of(int rows, int columns)
-{
-	return (rows + OWN - 1) / OWN * ((columns + OWN - 1) / OWN);
-}
-
-/* The slope of a layer's function and dropout, by what was kept of them, of a
- * number of a tile that begins at row first. */
+/* The same of a number of a tile that begins at row first. */
 static __device__ __forceinline__ float
 slope_at(const layer &l, int rows, int first, const float *kept, int at)
 {
-	float y = kept[(size_t) l.out * rows + at], by = 1;
-
-	if (l.scale != 0)
-	{
-		if (is_dropped(l.key, l.limit, (uint64_t) first * l.n + at))
-			return 0;
-		by = l.scale;
-		y /= by;
-	}
-	if (l.f == NN_LINEAR)
-		return by;
-	return by *
-		   slope_of(l.f, l.a, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at], y);
+	return slope_of_end(l.end, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at],
+						kept[(size_t) l.out * rows + at],
+						(uint64_t) first * l.n + at);
 }
 
 static __device__ void
@@ -101,9 +66,9 @@ go_forward(const layer &l, int rows, int first, float *kept)
 {
 	const float *x = kept + (size_t) l.in * rows;
 
-	for (int s = threadIdx.x; s < squares_of(rows, l.n); s += BLOCK_THREADS)
+	for (int s = threadIdx.x; s < squares_of<OWN>(rows, l.n); s += BLOCK_THREADS)
 	{
-		square at = square_of(s, l.n);
+		square at = square_of<OWN>(s, l.n);
 		float sum[OWN][OWN] = {};
 
 		for (int q = 0; q < l.k; q++)
@@ -127,13 +92,8 @@ go_forward(const layer &l, int rows, int first, float *kept)
 
 				if (l.z >= 0)
 					kept[(size_t) l.z * rows + to] = z;
-				if (l.f != NN_LINEAR)
-					z = value_of(l.f, l.a, z);
-				if (l.scale != 0)
-					z = is_dropped(l.key, l.limit, (uint64_t) first * l.n + to)
-							? 0
-							: l.scale * z;
-				kept[(size_t) l.out * rows + to] = z;
+				kept[(size_t) l.out * rows + to] =
+					output_of(l.end, z, (uint64_t) first * l.n + to);
 			}
 		}
 	}
@@ -206,9 +166,9 @@ add_gradients(const layer &l, int rows, const float *kept, bool fresh,
 	const float *x = kept + (size_t) l.in * rows;
 	const float *dz = kept + (size_t) l.out * rows;
 
-	for (int s = threadIdx.x; s < squares_of(l.k, l.n); s += BLOCK_THREADS)
+	for (int s = threadIdx.x; s < squares_of<OWN>(l.k, l.n); s += BLOCK_THREADS)
 	{
-		square at = square_of(s, l.n);
+		square at = square_of<OWN>(s, l.n);
 		float sum[OWN][OWN] = {};
 
 		for (int r = 0; r < rows; r++)
@@ -247,9 +207,9 @@ go_back(const perceptron &p, int number, int first, float *kept)
 	const layer &l = p.layers[number];
 	const float *dz = kept + (size_t) l.out * p.rows;
 
-	for (int s = threadIdx.x; s < squares_of(p.rows, l.k); s += BLOCK_THREADS)
+	for (int s = threadIdx.x; s < squares_of<OWN>(p.rows, l.k); s += BLOCK_THREADS)
 	{
-		square at = square_of(s, l.k);
+		square at = square_of<OWN>(s, l.k);
 		float sum[OWN][OWN] = {};
 
 		for (int q = 0; q < l.n; q++)
@@ -365,19 +325,12 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		l->out = numbers;
 		l->z = -1;
 		l->dw = place_gradient(g, l->k, l->n, l->k, l->n, from->dw);
-		l->f = from->f;
-		l->a = (float) from->a;
 		l->w = from->w;
 		l->b = from->b;
 		l->in = i > 0 ? p->layers[i - 1].out : 0;
-		if (from->dropout > 0)
-		{
-			l->scale = (float) (1 / (1 - from->dropout));
-			l->limit = dropout_limit(from->dropout);
-			l->key = from->key;
-		}
+		l->end = end_of_layer(from);
 		numbers += l->n;
-		if (nn_function_needs_input(l->f))
+		if (nn_function_needs_input(l->end.f))
 		{
 			l->z = numbers;
 			numbers += l->n;

@@ -70,10 +70,80 @@ is_dropped(nn_key key, uint64_t limit, uint64_t number)
 	return (nn_random_bits(key, number) >> 11) < limit;
 }
 
-static inline uint64_t
-dropout_limit(double rate)
+/* What comes after a layer's sums: its function, and dropout. */
+typedef struct layer_end
 {
-	return (uint64_t) ceil(rate * 0x1p53);
+	nn_function f;
+	float a;
+	float scale; /* of what dropout keeps; 0: there is none */
+	uint64_t limit;
+	nn_key key;
+} layer_end;
+
+static inline layer_end
+end_of_layer(const nn_mlp_layer *from)
+{
+	layer_end e = {};
+
+	e.f = from->f;
+	e.a = (float) from->a;
+	if (from->dropout > 0)
+	{
+		e.scale = (float) (1 / (1 - from->dropout));
+		e.limit = (uint64_t) ceil(from->dropout * 0x1p53);
+		e.key = from->key;
+	}
+	return e;
+}
+
+/* The output for a sum; number is that of the batch's. */
+static __device__ __forceinline__ float
+output_of(const layer_end &e, float z, uint64_t number)
+{
+	if (e.f != NN_LINEAR)
+		z = value_of(e.f, e.a, z);
+	if (e.scale != 0)
+		z = is_dropped(e.key, e.limit, number) ? 0 : e.scale * z;
+	return z;
+}
+
+/* By how much it multiplies a slope, by the sum, where the function needs it,
+ * and the output y. */
+static __device__ __forceinline__ float
+slope_of_end(const layer_end &e, float z, float y, uint64_t number)
+{
+	float by = 1;
+
+	if (e.scale != 0)
+	{
+		if (is_dropped(e.key, e.limit, number))
+			return 0;
+		by = e.scale;
+		y /= by;
+	}
+	return e.f == NN_LINEAR ? by : by * slope_of(e.f, e.a, z, y);
+}
+
+/* The products of a tile are worked through in squares. */
+struct square
+{
+	int i, j; /* where it begins */
+};
+
+template <int BY>
+static __device__ __forceinline__ square
+square_of(int number, int columns)
+{
+	int across = (columns + BY - 1) / BY;
+
+	return square{number / across * BY, number % across * BY};
+}
+
+template <int BY>
+static __host__ __device__ __forceinline__ int
+squares_of(int rows, int columns)
+{
+	return (rows + BY - 1) / BY * ((columns + BY - 1) / BY);
 }
 
 static __device__ __forceinline__ bool

@@ -119,12 +119,8 @@ typedef struct tensor_layer
 	int squares;	/* of gradients, of the layers before */
 	size_t w;		/* where the rounded weights begin */
 	size_t dw, db;	/* in the gradients of a block */
-	nn_function f;
-	float a;
 	const float *b; /* or NULL */
-	float scale;	/* of what dropout keeps; 0: there is none */
-	uint64_t limit;
-	nn_key key;
+	layer_end end;
 } tensor_layer;
 
 /* aligned as squares must be */
@@ -150,27 +146,15 @@ typedef struct tensor_perceptron
 	double *losses;
 } tensor_perceptron;
 
-/* By how much a layer's function and dropout multiply a slope; y is the
- * output, z where the function's inputs are kept. */
+/* The same of a number of a tile that begins at row first; y is the output. */
 template <class T>
 static __device__ __forceinline__ float
-slope_at(const tensor_layer &l, const typename T::type *kept, int first, int row,
-		 int column, float y)
+slope_at(const tensor_layer &l, const typename T::type *kept, int first,
+		 int row, int column, float y)
 {
-	float by = 1, z = 0;
-
-	if (l.scale != 0)
-	{
-		if (is_dropped(l.key, l.limit, (uint64_t) (first + row) * l.n + column))
-			return 0;
-		by = l.scale;
-		y /= by;
-	}
-	if (l.f == NN_LINEAR)
-		return by;
-	if (l.z >= 0)
-		z = T::value(kept[l.z + row * l.ly + column]);
-	return by * slope_of(l.f, l.a, z, y);
+	return slope_of_end(
+		l.end, l.z < 0 ? 0 : T::value(kept[l.z + row * l.ly + column]), y,
+		(uint64_t) (first + row) * l.n + column);
 }
 
 template <class T>
@@ -237,20 +221,20 @@ go_forward(const tensor_perceptron &p, int number, int first,
 	const typename T::type *w = (const typename T::type *) p.w + l.w;
 	bool last = number == p.nlayers - 1;
 
-	for (int s = threadIdx.x / WARP; s < p.rows / SIDE * (l.np / SIDE);
+	for (int s = threadIdx.x / WARP; s < squares_of<SIDE>(p.rows, l.n);
 		 s += WARPS_OF_BLOCK)
 	{
-		int i = s / (l.np / SIDE) * SIDE, j = s % (l.np / SIDE) * SIDE;
+		square at = square_of<SIDE>(s, l.n);
 		sums<T> sum;
 
 		wmma::fill_fragment(sum, 0.0f);
 		multiply<T, wmma::row_major, wmma::row_major>(
-			sum, kept + l.in + i * l.lx, l.lx, w + j, l.np, l.kp, 1, l.np);
+			sum, kept + l.in + at.i * l.lx, l.lx, w + at.j, l.np, l.kp, 1, l.np);
 		each_of_square<T>(
 			sum, piece,
 			[&](int row, int column, float z)
 			{
-				int r = i + row, c = j + column, to = r * l.ly + c;
+				int r = at.i + row, c = at.j + column, to = r * l.ly + c;
 
 				if (c >= l.n)
 				{
@@ -261,12 +245,7 @@ go_forward(const tensor_perceptron &p, int number, int first,
 					z += l.b[c];
 				if (l.z >= 0)
 					kept[l.z + to] = T::of(z);
-				if (l.f != NN_LINEAR)
-					z = value_of(l.f, l.a, z);
-				if (l.scale != 0)
-					z = is_dropped(l.key, l.limit, (uint64_t) (first + r) * l.n + c)
-							? 0
-							: l.scale * z;
+				z = output_of(l.end, z, (uint64_t) (first + r) * l.n + c);
 				if (last)
 					pred[r * p.lpred + c] = z;
 				else
@@ -342,17 +321,19 @@ static __device__ __forceinline__ void
 add_square(const tensor_perceptron &p, const tensor_layer &l, int s,
 		   const typename T::type *kept, sums<T> &sum)
 {
-	int i = s / (l.np / SIDE) * SIDE, j = s % (l.np / SIDE) * SIDE;
+	square at = square_of<SIDE>(s, l.n);
 
 	multiply<T, wmma::col_major, wmma::row_major>(
-		sum, kept + l.in + i, l.lx, kept + l.out + j, l.ly, p.rows, l.lx, l.ly);
+		sum, kept + l.in + at.i, l.lx, kept + l.out + at.j, l.ly, p.rows, l.lx,
+		l.ly);
 }
 
 static __device__ __forceinline__ float *
 square_in(const tensor_layer &l, int s, float *partial)
 {
-	return partial + l.dw + (size_t) (s / (l.np / SIDE) * SIDE) * l.np +
-		   s % (l.np / SIDE) * SIDE;
+	square at = square_of<SIDE>(s, l.n);
+
+	return partial + l.dw + (size_t) at.i * l.np + at.j;
 }
 
 template <class T>
@@ -361,7 +342,7 @@ add_gradients(const tensor_perceptron &p, const tensor_layer &l,
 			  const typename T::type *kept, bool fresh, sums<T> *own,
 			  float *partial)
 {
-	int warp = threadIdx.x / WARP, end = l.kp / SIDE * (l.np / SIDE);
+	int warp = threadIdx.x / WARP, end = squares_of<SIDE>(l.k, l.n);
 
 	UNROLL
 	for (int q = 0; q < SQUARES; q++)
@@ -427,21 +408,21 @@ go_back(const tensor_perceptron &p, int number, int first, typename T::type *kep
 	const tensor_layer &l = p.layers[number];
 	const typename T::type *w = (const typename T::type *) p.w + l.w;
 
-	for (int s = threadIdx.x / WARP; s < p.rows / SIDE * (l.kp / SIDE);
+	for (int s = threadIdx.x / WARP; s < squares_of<SIDE>(p.rows, l.k);
 		 s += WARPS_OF_BLOCK)
 	{
-		int i = s / (l.kp / SIDE) * SIDE, j = s % (l.kp / SIDE) * SIDE;
+		square from = square_of<SIDE>(s, l.k);
 		sums<T> sum;
 
 		wmma::fill_fragment(sum, 0.0f);
 		multiply<T, wmma::row_major, wmma::col_major>(
-			sum, kept + l.out + i * l.ly, l.ly, w + (size_t) j * l.np, l.np,
-			l.np, 1, 1);
+			sum, kept + l.out + from.i * l.ly, l.ly, w + (size_t) from.j * l.np,
+			l.np, l.np, 1, 1);
 		each_of_square<T>(
 			sum, piece,
 			[&](int row, int column, float slope)
 			{
-				int r = i + row, c = j + column;
+				int r = from.i + row, c = from.j + column;
 
 				if (c >= l.k)
 					return;
@@ -557,12 +538,6 @@ round_weights(nn_device *d, const tensor_weights &all, typename T::type *to)
 			 });
 }
 
-static int
-round_up(int n)
-{
-	return (n + SIDE - 1) / SIDE * SIDE;
-}
-
 /* All of a layer but where a tile keeps it. */
 template <class T>
 static void
@@ -572,21 +547,14 @@ place_layer(const nn_mlp_layer *from, tensor_perceptron *p, tensor_layer *l, gra
 	*l = tensor_layer{};
 	l->k = from->inputs;
 	l->n = from->outputs;
-	l->kp = round_up(l->k);
-	l->np = round_up(l->n);
+	l->kp = (int) gpu_round_up((size_t) l->k, SIDE);
+	l->np = (int) gpu_round_up((size_t) l->n, SIDE);
 	l->lx = l->kp + T::SKEW;
 	l->ly = l->np + T::SKEW;
-	l->f = from->f;
-	l->a = (float) from->a;
 	l->b = from->b;
-	if (from->dropout > 0)
-	{
-		l->scale = (float) (1 / (1 - from->dropout));
-		l->limit = dropout_limit(from->dropout);
-		l->key = from->key;
-	}
+	l->end = end_of_layer(from);
 	l->squares = p->squares;
-	p->squares += l->kp / SIDE * (l->np / SIDE);
+	p->squares += squares_of<SIDE>(l->k, l->n);
 	l->dw = place_gradient(g, l->k, l->n, l->kp, l->np, from->dw);
 	if (l->b != NULL)
 		l->db = place_gradient(g, 1, l->n, 1, l->np, from->db);
@@ -615,7 +583,7 @@ place_tile(tensor_perceptron *p, int rows)
 		l->out = numbers;
 		numbers += rows * l->ly;
 		l->z = -1;
-		if (nn_function_needs_input(l->f))
+		if (nn_function_needs_input(l->end.f))
 		{
 			l->z = numbers;
 			numbers += rows * l->ly;
@@ -641,7 +609,7 @@ choose_rows(tensor_perceptron *p, int processors)
 		rows /= 2;
 	if (place_tile<T>(p, rows) > SHARED_BYTES)
 		return false;
-	p->tiles = (p->m + rows - 1) / rows;
+	p->tiles = (int) gpu_divide_up((size_t) p->m, (size_t) rows);
 	return true;
 }
 

@@ -24,7 +24,7 @@ gpu_scratch(nn_device *d, size_t bytes)
 	gpu_state *s = gpu_of(d);
 	/* whole units of the device, so that an emulated one begins as well aligned
 	 * as it ends */
-	size_t size = gpu_divide_up(bytes + bytes / 2, MEMORY_UNIT) * MEMORY_UNIT;
+	size_t size = gpu_round_up(bytes + bytes / 2, MEMORY_UNIT);
 
 	if (s->failure != cudaSuccess)
 		return NULL;

@@ -32,9 +32,30 @@ check()
 		echo "ok $1"
 	else
 		echo "not ok $1"
-		printf '    expected: %s\n    found:    %s\n' "$2" "$3"
+		# No line of theirs is to count as a test.
+		printf 'expected: %s\nfound:    %s\n' "$2" "$3" | sed 's/^/# /' | head -n 40
 		status=1
 	fi
+}
+
+# wait_for QUERY: up to a minute, until it says true
+wait_for()
+{
+	for _ in $(seq 600); do
+		[ "$(psql -XAtqc "$1" 2>/dev/null)" = t ] && return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+# Nothing of the caller's own connection settings may leak in.
+forget_connection()
+{
+	local v
+
+	for v in ${!PG@}; do
+		[ "$v" = PG_CONFIG ] || unset "$v"
+	done
 }
 
 # Run a step quietly; show all it printed when it fails.
@@ -313,13 +334,10 @@ fetch_source()
 # setup MEGABYTES PACKAGE...: everything up to a running cluster.
 setup()
 {
-	local megabytes=$1 v
+	local megabytes=$1
 
 	shift
-	# Nothing of the caller's own connection settings may leak in.
-	for v in ${!PG@}; do
-		[ "$v" = PG_CONFIG ] || unset "$v"
-	done
+	forget_connection
 	make_work_folder "$megabytes"
 	install_packages "$@"
 	say "server: $("$PG_CONFIG" --version), $("$PG_CONFIG" --bindir)"

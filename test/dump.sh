@@ -4,20 +4,9 @@
 # Wants PGHOST and so on of a throw-away server on which the extension is
 # installed.  Prints "ok NAME" or "not ok NAME" for each check.
 set -u
+. "$(dirname "$0")/../scripts/common.sh"
 export PGOPTIONS='-c client_min_messages=warning -c extra_float_digits=3'
 status=0
-
-# check NAME EXPECTED ACTUAL
-check()
-{
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		echo "not ok $1"
-		printf 'expected: %s\nactual:   %s\n' "$2" "$3"
-		status=1
-	fi
-}
 
 query()
 {

@@ -9,6 +9,7 @@
 # were there before the extension.  Wants PGHOST and so on of a throw-away server
 # on which the extension is installed.
 set -u
+. "$(dirname "$0")/../scripts/common.sh"
 count=${1:-60}
 seed=${2:-$RANDOM}
 database=neural_hostile
@@ -16,18 +17,6 @@ roles="neural_attacker, neural_victim"
 export PGOPTIONS='-c client_min_messages=warning'
 status=0
 work=$(mktemp -d)
-
-# check NAME EXPECTED ACTUAL
-check()
-{
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		echo "not ok $1"
-		printf 'expected: %s\nactual:   %s\n' "$2" "$3" | sed 's/^/# /' | head -n 40
-		status=1
-	fi
-}
 
 run()
 {

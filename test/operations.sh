@@ -22,7 +22,6 @@ cancels=${3:-20}
 seed=${4:-$(date +%N | sed 's/^0*//')}
 seconds=${5:-2}
 status=0
-export PGOPTIONS='-c client_min_messages=warning'
 
 query()
 {
@@ -57,25 +56,14 @@ percentiles()
 			name, NR, v[int((NR + 1) / 2)], v[int(NR * 0.99 + 0.999)], v[NR] }'
 }
 
-# wait_for SQL: until it is true; false after a minute
-wait_for()
-{
-	for _ in $(seq 600); do
-		[ "$(query "$1")" = t ] && return 0
-		sleep 0.1
-	done
-	return 1
-}
-
 restart()
 {
 	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/data/log" -w "$@" >/dev/null 2>&1
 }
 
 PG_CONFIG=$(command -v pg_config)
-for v in ${!PG@}; do
-	case $v in PG_CONFIG | PGOPTIONS) ;; *) unset "$v" ;; esac
-done
+forget_connection
+export PGOPTIONS='-c client_min_messages=warning'
 make_work_folder 512
 echo "# seed $seed"
 

@@ -10,18 +10,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 PG_CONFIG=$(command -v pg_config) || die "no pg_config in the PATH"
 status=0
 
-# check NAME EXPECTED ACTUAL
-check()
-{
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		echo "not ok $1"
-		printf 'expected: %s\nactual:   %s\n' "$2" "$3" | sed 's/^/# /' | head -n 30
-		status=1
-	fi
-}
-
 # same NAME EXPECTED ACTUAL: and EXPECTED is a result
 same()
 {

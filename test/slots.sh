@@ -9,24 +9,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/common.sh"
 PG_CONFIG=$(command -v pg_config) || die "no pg_config in the PATH"
 status=0
+forget_connection
 export PGOPTIONS='-c client_min_messages=warning'
-for v in ${!PG@}; do
-	case $v in PG_CONFIG | PGOPTIONS) ;; *) unset "$v" ;; esac
-done
 
 query()
 {
 	psql -XAtq -v VERBOSITY=verbose -c "$1" 2>&1 | grep -v '^LOCATION'
-}
-
-# wait_for SQL: until it is true; false after a minute
-wait_for()
-{
-	for _ in $(seq 600); do
-		[ "$(query "$1")" = t ] && return 0
-		sleep 0.1
-	done
-	return 1
 }
 
 make_work_folder 512

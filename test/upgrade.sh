@@ -12,9 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 new_config=$(command -v pg_config) || die "no pg_config in the PATH"
 : "${OLD_CONFIG:=$new_config}"
 status=0
-for v in ${!PG@}; do
-	unset "$v"
-done
+forget_connection
 export PGOPTIONS='-c client_min_messages=warning -c extra_float_digits=3'
 
 query()
@@ -45,10 +43,7 @@ CREATE VIEW guesses AS SELECT s.id, neural.predict('price', s) AS price, neural.
 CREATE TABLE held AS SELECT 'town' AS name, model FROM town;
 SELECT neural.train_async('later', 'sales', target => 'price', epochs => 1);
 SQL
-for _ in $(seq 300); do
-	[ "$(query "SELECT state FROM neural.jobs")" = "done" ] && break
-	sleep 0.1
-done
+wait_for "SELECT state = 'done' FROM neural.jobs"
 
 # what must be the same
 state()

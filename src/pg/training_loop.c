@@ -60,7 +60,6 @@ typedef struct Loop
 
 	/* of the last epoch's end, where there may be a way on; see above */
 	void *state, *spare;
-	int64 saved_step;
 
 	bool have_best;
 	double best_score; /* the least so far */
@@ -451,7 +450,6 @@ save_state(Loop *l, nn_error *err)
 		return false;
 	l->spare = l->state;
 	l->state = state;
-	l->saved_step = l->step;
 	return true;
 }
 
@@ -537,9 +535,8 @@ go_back(Loop *l, const nn_error *failure)
 	if (l->state == NULL)
 		trainer_failed(failure);
 	replace_trainer(t, failure);
-	neural_check(nn_trainer_restore(t->trainer, l->state, l->saved_step, &err),
-				 &err);
-	l->step = l->saved_step;
+	l->step = t->nhistory * l->steps_per_epoch;
+	neural_check(nn_trainer_restore(t->trainer, l->state, l->step, &err), &err);
 	l->sum = l->rows = l->fresh = 0;
 	l->diverged = false;
 	neural_stream_rewind(l->stream, l->step);

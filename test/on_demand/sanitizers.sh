@@ -49,9 +49,7 @@ fi
 mkdir "$out/tree"
 tar -C "$root" --exclude=.git --exclude=./build --exclude=./test/build --exclude='*.o' --exclude='*.so' -cf - . |
 	tar -C "$out/tree" -xf -
-for v in ${!PG@}; do
-	unset "$v"
-done
+forget_connection
 PG_CONFIG=$prefix/bin/pg_config CUDA=0 BLAS=0 "$out/tree/scripts/test" regress batch mixed settings slots smith
 status=$?
 cat "$out"/found/* 2>/dev/null | head -n 200
