@@ -292,8 +292,9 @@ def bench_score(cursor, peers, rounds):
         row(f"COPY binary, numpy, torch on {t} thread(s), COPY binary back", torch[t])
     goal("a table of predictions with a parallel worker against COPY and torch on two threads",
          statistics.median(torch[2]) / statistics.median(worker), 5)
-    for name, t, times in (("one thread", 1, ours), ("two threads", 2, threads), ("no prediction at all", 1, floor)):
-        say(f"  ({name}: {statistics.median(torch[t]) / statistics.median(times):.1f} times)")
+    for name, t, times in (("in one process", 1, ours), ("in one process on two threads", 2, threads)):
+        goal(f"a table of predictions {name}", statistics.median(torch[t]) / statistics.median(times), 5)
+    say(f"  (no prediction at all: {statistics.median(torch[2]) / statistics.median(floor):.1f} times)")
 
 
 def bench_large(cursor, rounds):
@@ -320,7 +321,7 @@ def bench_large(cursor, rounds):
     say(f"  in batches {work / statistics.median(batched):.0f} GFLOP/s, row by row "
         f"{work / statistics.median(scalar):.0f} GFLOP/s")
     goal("batches of a large network on two threads against rows", statistics.median(scalar) / statistics.median(threads), 4)
-    say(f"  (on one thread: {statistics.median(scalar) / statistics.median(batched):.1f} times)")
+    goal("the same on one thread", statistics.median(scalar) / statistics.median(batched), 4)
 
 
 def bench_one(cursor, rounds):

@@ -31,8 +31,9 @@ CREATE FOREIGN TABLE elsewhere (id int, x real, y real, z float8, g int, kind te
 CREATE TABLE scores (id int, score float8);
 INSERT INTO scores SELECT i * 2, i FROM generate_series(1, 20) i;
 
-SELECT neural.train('plain', 't', target => 'z', features => '{x,y}', layers => 'dense(8) tanh', epochs => 2, seed => 1) IS NOT NULL,
-       neural.train('picky', 'SELECT * FROM t WHERE id % 37 <> 0', target => 'z', features => '{x,v}', layers => 'dense(8) tanh', epochs => 2, seed => 2) IS NOT NULL,
+-- the first two are worth several threads
+SELECT neural.train('plain', 't', target => 'z', features => '{x,y}', layers => 'dense(384) tanh dense(384) tanh', epochs => 2, seed => 1) IS NOT NULL,
+       neural.train('picky', 'SELECT * FROM t WHERE id % 37 <> 0', target => 'z', features => '{x,v}', layers => 'dense(384) tanh dense(384) tanh', epochs => 2, seed => 2) IS NOT NULL,
        neural.train('kinds', 't', target => 'kind', features => '{x,y,g}', layers => 'dense(8) tanh', epochs => 5, seed => 3) IS NOT NULL,
        neural.train('large', 'SELECT x, y, 8000.0 * x AS big FROM t', target => 'big', layers => 'dense(8) tanh', learning_rate => 0.05, epochs => 20, seed => 4) IS NOT NULL;
 SELECT neural.create_function('plain', 'plain');

@@ -242,7 +242,8 @@ def settings(rng, how):
     """Settings that both runs share."""
     chosen = []
     for name, values, share in (
-            ("neural.batch_rows", (1, 2, 3, 7, 64), 0.6),
+            ("neural.batch_rows", (1, 2, 3, 16, 64), 0.6),
+            ("neural.predict_threads", (2, 3), 0.5),
             ("work_mem", ("64kB",), 0.15),
             ("enable_hashjoin", ("off",), 0.2),
             ("enable_mergejoin", ("off",), 0.2),

@@ -122,12 +122,40 @@ extern bool nn_model_layer(const nn_model *m, const char *name, int *layer,
 						   int *width, nn_error *err);
 
 /*
- * Either of them (layer < 0: nn_predict) by a team, whose members share the
- * rows.  Each has a predictor of its own, of the same model.
+ * Predicting by a team while its caller does something else (predict_team.c).
+ * The members take rows, so many at a time, until none are left; what a row
+ * becomes does not depend on who took it.
  */
-extern bool nn_predict_by_team(nn_team *team, nn_predictor *const *predictors,
-							   const char *records, int rows, int layer,
-							   void *out, nn_error *err);
+typedef struct nn_share
+{
+	/* the same model for each member of the team */
+	nn_predictor *const *predictors;
+	int layer; /* negative: nn_predict, else nn_embed */
+	const char *records;
+	int rows, at_a_time;
+	void *out;
+	size_t record_size, out_size; /* bytes of a row */
+	int taken;					  /* rows, so far */
+} nn_share;
+
+typedef struct nn_shared_work
+{
+	nn_team *team;
+	nn_share *shares;
+	int nshares;
+	bool stop, failed;
+	nn_error err;
+} nn_shared_work;
+
+/* Set the members to work, all but the caller.  All of it, and what it points
+ * to, must stay until nn_work_wait. */
+extern void nn_work_start(nn_shared_work *w);
+/* A part of it by the caller; false: there is none left to take. */
+extern bool nn_work_help(nn_shared_work *w);
+/* Wait for the others; false and *err when any failed. */
+extern bool nn_work_wait(nn_shared_work *w, nn_error *err);
+/* The same, and what nobody has taken is left undone. */
+extern void nn_work_stop(nn_shared_work *w);
 
 /* Raw network outputs to the output row of nn_predict, for callers (the
  * training loop) that have them already.  raw is overwritten. */

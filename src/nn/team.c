@@ -216,18 +216,28 @@ nn_team_size(const nn_team *team)
 }
 
 void
-nn_team_run(nn_team *team, void (*work)(int member, void *arg), void *arg)
+nn_team_start(nn_team *team, void (*work)(int member, void *arg), void *arg)
 {
 	if (nn_team_size(team) == 1)
-	{
-		work(0, arg);
 		return;
-	}
 	team->work = work;
 	team->arg = arg;
 	advance(team, &team->run);
+}
+
+void
+nn_team_wait(nn_team *team)
+{
+	if (nn_team_size(team) > 1)
+		meet(team);
+}
+
+void
+nn_team_run(nn_team *team, void (*work)(int member, void *arg), void *arg)
+{
+	nn_team_start(team, work, arg);
 	work(0, arg);
-	meet(team);
+	nn_team_wait(team);
 }
 
 void

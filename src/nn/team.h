@@ -5,7 +5,8 @@
  * Threads are born here and nowhere else, with all signals blocked, so that
  * the host program's handlers only ever run on its own thread.  They execute
  * engine code only, and between calls of nn_team_run they sleep; so the caller
- * may raise an error, or destroy the team, at any moment outside of it.
+ * may raise an error, or destroy the team, at any moment outside of it, and of
+ * what is between nn_team_start and nn_team_wait.
  *
  * The caller is member 0.  All reductions add in order of the member, so that
  * a result depends on the number of threads but not on their timing.
@@ -27,6 +28,11 @@ extern int nn_team_size(const nn_team *team); /* 1 for NULL */
 /* Run work(member, arg) on every member and wait for all. */
 extern void nn_team_run(nn_team *team, void (*work)(int member, void *arg),
 						void *arg);
+
+/* The same in two steps, and member 0 has no part in it. */
+extern void nn_team_start(nn_team *team, void (*work)(int member, void *arg),
+						  void *arg);
+extern void nn_team_wait(nn_team *team);
 
 /* Inside work: wait until every member is here. */
 extern void nn_team_barrier(nn_team *team);

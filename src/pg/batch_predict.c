@@ -88,11 +88,16 @@ make_room(BatchScan *b)
 	if (b->room > 0)
 		return;
 	old = MemoryContextSwitchTo(b->context);
-	b->full = palloc(sizeof(MinimalTuple) * room);
-	b->values = palloc(sizeof(Datum) * Max(room * b->nkept, 1));
-	b->nulls = palloc(sizeof(bool) * Max(room * b->nkept, 1));
-	for (int i = 0; i < b->ncalls; i++)
-		b->calls[i].places = palloc(sizeof(BatchPlace) * room);
+	for (int i = 0; i < BATCHES; i++)
+	{
+		Batch *batch = &b->batches[i];
+
+		batch->full = palloc(sizeof(MinimalTuple) * room);
+		batch->values = palloc(sizeof(Datum) * Max(room * b->nkept, 1));
+		batch->nulls = palloc(sizeof(bool) * Max(room * b->nkept, 1));
+		for (int j = 0; j < b->ncalls; j++)
+			b->calls[j].places[i] = palloc(sizeof(BatchPlace) * room);
+	}
 	b->room = room;
 	MemoryContextSwitchTo(old);
 }
@@ -100,7 +105,7 @@ make_room(BatchScan *b)
 bool
 neural_batch_ready(BatchScan *b)
 {
-	bool ready = false;
+	bool ready = false, busy = neural_team_is_busy(b);
 
 	for (int i = 0; i < b->ncalls; i++)
 	{
@@ -108,12 +113,17 @@ neural_batch_ready(BatchScan *b)
 
 		/* another user, for one, may not be allowed the same */
 		if (c->nmodels > 0 && !neural_predict_is_current(c->models[0].state))
+		{
+			/* what it predicts now is yet to come out */
+			if (busy)
+				return false;
 			neural_batch_forget(c);
+		}
 		neural_batch_adopt(c);
 		ready |= c->nmodels > 0 && is_worth_it(c);
 		for (int j = 0; j < c->nmodels; j++)
 		{
-			c->models[j].rows = 0;
+			c->models[j].of[!b->shown].rows = 0;
 			neural_predict_place(c->models[j].state);
 		}
 	}
@@ -124,34 +134,29 @@ neural_batch_ready(BatchScan *b)
 
 /* ---------- reading ---------- */
 
-static Size
-new_room(BatchModel *m)
-{
-	return m->room == 0 ? 64 : (Size) m->room * 2;
-}
-
 /* Where the next record goes. */
 static char *
-next_record(BatchModel *m)
+next_record(BatchModel *m, BatchRecords *r)
 {
-	if (m->rows == m->room)
+	if (r->rows == r->room)
 	{
-		Size room = new_room(m), records = room * Max(m->record_size, 1),
+		Size room = r->room == 0 ? 64 : (Size) r->room * 2,
+			 records = room * Max(m->record_size, 1),
 			 out = room * Max(m->out_size, 1);
 
-		if (m->room == 0)
+		if (r->room == 0)
 		{
-			m->records = MemoryContextAllocHuge(m->context, records);
-			m->out = MemoryContextAllocHuge(m->context, out);
+			r->records = MemoryContextAllocHuge(m->context, records);
+			r->out = MemoryContextAllocHuge(m->context, out);
 		}
 		else
 		{
-			m->records = repalloc_huge(m->records, records);
-			m->out = repalloc_huge(m->out, out);
+			r->records = repalloc_huge(r->records, records);
+			r->out = repalloc_huge(r->out, out);
 		}
-		m->room = (int) room;
+		r->room = (int) room;
 	}
-	return m->records + m->rows * m->record_size;
+	return r->records + r->rows * m->record_size;
 }
 
 static bool
@@ -220,7 +225,7 @@ read_fields(BatchCall *c, BatchModel *m, TupleTableSlot *row, char *record)
 
 /* In short-lived memory. */
 static BatchPlace
-read_row(BatchCall *c, TupleTableSlot *row)
+read_row(BatchCall *c, int batch, TupleTableSlot *row)
 {
 	ExprContext *econtext = c->scan->css.ss.ps.ps_ExprContext;
 	BatchPlace place = {PLACE_UNKNOWN, 0};
@@ -241,7 +246,7 @@ read_row(BatchCall *c, TupleTableSlot *row)
 			return place;
 	}
 	m = &c->models[model];
-	record = next_record(m);
+	record = next_record(m, &m->of[batch]);
 	if (c->nfields > 0)
 	{
 		if (!read_fields(c, m, row, record))
@@ -259,41 +264,43 @@ read_row(BatchCall *c, TupleTableSlot *row)
 				: !neural_predict_try_row(m->state, value, record))
 			return place;
 	}
-	c->scan->bytes += m->record_size + m->out_size;
+	c->scan->batches[batch].bytes += m->record_size + m->out_size;
 	place.model = model;
-	place.row = m->rows++;
+	place.row = m->of[batch].rows++;
 	return place;
 }
 
 bool
-neural_batch_read(BatchCall *c, TupleTableSlot *row, int number)
+neural_batch_read(BatchCall *c, int batch, TupleTableSlot *row, int number)
 {
+	BatchPlace *place = &c->places[batch][number];
 	MemoryContext old = MemoryContextSwitchTo(
 		c->scan->css.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
 
 	if (is_worth_it(c))
-		c->places[number] = read_row(c, row);
+		*place = read_row(c, batch, row);
 	else
-		c->places[number] = (BatchPlace){PLACE_UNKNOWN, 0};
+		*place = (BatchPlace){PLACE_UNKNOWN, 0};
 	MemoryContextSwitchTo(old);
-	return c->places[number].model != PLACE_UNKNOWN;
+	return place->model != PLACE_UNKNOWN;
 }
 
 /* From a row on, until all are read or one fails; *row is that one then. */
 static void
-read_failing(BatchScan *b, volatile int *row)
+read_failing(BatchScan *b, int batch, volatile int *row)
 {
 	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
 
-	for (; *row < b->nrows; (*row)++)
+	for (; *row < b->batches[batch].nrows; (*row)++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		ResetExprContext(econtext);
-		neural_batch_show_whole(b, *row);
+		neural_batch_show_whole(b, batch, *row);
 		econtext->ecxt_scantuple = b->css.ss.ss_ScanTupleSlot;
 		for (int i = 0; i < b->ncalls; i++)
 			if (b->calls[i].may_fail)
-				(void) neural_batch_read(&b->calls[i], b->full_slot, *row);
+				(void) neural_batch_read(&b->calls[i], batch, b->full_slot,
+										 *row);
 	}
 }
 
@@ -302,7 +309,7 @@ read_failing(BatchScan *b, volatile int *row)
  * keeps what an error leaves behind from the query.
  */
 static void
-try_failing(BatchScan *b, volatile int *row)
+try_failing(BatchScan *b, int batch, volatile int *row)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -311,7 +318,7 @@ try_failing(BatchScan *b, volatile int *row)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		read_failing(b, row);
+		read_failing(b, batch, row);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -334,17 +341,18 @@ try_failing(BatchScan *b, volatile int *row)
 }
 
 void
-neural_batch_read_failing(BatchScan *b)
+neural_batch_read_failing(BatchScan *b, int batch)
 {
+	int nrows = b->batches[batch].nrows;
 	volatile int row = 0;
 
 	for (int i = 0; i < b->ncalls; i++)
-		for (int j = 0; j < b->nrows && b->calls[i].may_fail; j++)
-			b->calls[i].places[j] = (BatchPlace){PLACE_UNKNOWN, 0};
+		for (int j = 0; j < nrows && b->calls[i].may_fail; j++)
+			b->calls[i].places[batch][j] = (BatchPlace){PLACE_UNKNOWN, 0};
 	/* where many fail, all are as well read one by one */
-	for (int tries = 0; tries < FAILING_ROWS && row < b->nrows; tries++)
+	for (int tries = 0; tries < FAILING_ROWS && row < nrows; tries++)
 	{
-		try_failing(b, &row);
+		try_failing(b, batch, &row);
 		row++;
 	}
 }
@@ -352,51 +360,72 @@ neural_batch_read_failing(BatchScan *b)
 /* ---------- predicting ---------- */
 
 static void
-predict_model(BatchScan *b, BatchModel *m)
+predict_model(BatchModel *m, const BatchRecords *r)
 {
 	NeuralPredictState *s = m->state;
 	int part;
 
-	for (int done = 0; done < m->rows; done += part)
+	for (int done = 0; done < r->rows; done += part)
 	{
-		const char *records = m->records + done * m->record_size;
-		char *out = m->out + done * m->out_size;
-		int threads =
-			neural_predict_place(s) ? 1 : neural_batch_threads(b, s, m->rows);
+		const char *records = r->records + done * m->record_size;
+		char *out = r->out + done * m->out_size;
 
 		CHECK_FOR_INTERRUPTS();
-		part = Min(m->rows - done, threads * neural_predict_rows(s));
-		if (threads > 1)
-			neural_batch_team_predict(b, m, threads, records, part, out);
-		else if (s->finish->finish_layer != NULL)
+		part = Min(r->rows - done, neural_predict_rows(s));
+		if (s->finish->finish_layer != NULL)
 			neural_predict_run_layer(s, records, part, (nn_real *) out);
 		else
 			neural_predict_run(s, records, part, (double *) out);
 	}
 }
 
+/* What a query spends on predicting, threads of its own not counted. */
+static void
+count_time(BatchScan *b, instr_time start)
+{
+	instr_time time;
+
+	INSTR_TIME_SET_CURRENT(time);
+	INSTR_TIME_SUBTRACT(time, start);
+	neural_batch_count(
+		b, (BatchCounts){.microseconds = INSTR_TIME_GET_MICROSEC(time)});
+}
+
 void
-neural_batch_predict(BatchScan *b)
+neural_batch_start(BatchScan *b, int batch)
 {
 	BatchCounts counts = {.batches = 1};
-	instr_time start, time;
+	instr_time start;
 
 	INSTR_TIME_SET_CURRENT(start);
 	for (int i = 0; i < b->ncalls; i++)
 		for (int j = 0; j < b->calls[i].nmodels; j++)
 		{
 			BatchModel *m = &b->calls[i].models[j];
+			int rows = m->of[batch].rows;
 
-			if (m->rows == 0)
+			if (rows == 0)
 				continue;
-			predict_model(b, m);
-			counts.predicted += m->rows;
-			b->calls[i].predicted += m->rows;
+			if (neural_predict_place(m->state) || !neural_team_add(b, m, batch))
+				predict_model(m, &m->of[batch]);
+			counts.predicted += rows;
+			b->calls[i].predicted += rows;
 		}
-	INSTR_TIME_SET_CURRENT(time);
-	INSTR_TIME_SUBTRACT(time, start);
-	counts.microseconds = INSTR_TIME_GET_MICROSEC(time);
 	neural_batch_count(b, counts);
+	neural_team_start(b);
+	count_time(b, start);
+}
+
+void
+neural_batch_wait(BatchScan *b)
+{
+	instr_time start;
+
+	if (!neural_team_is_busy(b))
+		return;
+	INSTR_TIME_SET_CURRENT(start);
+	neural_team_wait(b);
+	count_time(b, start);
 }
 
 Datum
@@ -404,7 +433,7 @@ neural_batch_finish(BatchCall *c)
 {
 	BatchModel *m = &c->models[c->place.model];
 	NeuralPredictState *s = m->state;
-	const char *out = m->out + c->place.row * m->out_size;
+	const char *out = m->of[c->scan->shown].out + c->place.row * m->out_size;
 
 	if (s->finish->finish_layer != NULL)
 		return s->finish->finish_layer(s, (const nn_real *) out);

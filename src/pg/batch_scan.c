@@ -8,6 +8,9 @@
  * made for it, which needs all of them.  The records are predicted together,
  * and the rows then come out one by one.
  *
+ * Where a batch is predicted by several threads, the next one is read while
+ * they are at it, and predicted while the rows of the first come out.
+ *
  * The first row is always passed on without a batch: its calls look the model
  * up and check that it suits, and batches then use what they found
  * (neural_predict_clone).
@@ -244,8 +247,9 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 		estate, ExecGetResultType(outerPlanState(node)), &TTSOpsMinimalTuple);
 	b->context = AllocSetContextCreate(CurrentMemoryContext, "neural batches",
 									   ALLOCSET_DEFAULT_SIZES);
-	b->row_context = AllocSetContextCreate(b->context, "neural batch",
-										   ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < BATCHES; i++)
+		b->batches[i].context = AllocSetContextCreate(
+			b->context, "neural batch", ALLOCSET_DEFAULT_SIZES);
 }
 
 /* ---------- values ---------- */
@@ -331,26 +335,28 @@ show_row(BatchScan *b, TupleTableSlot *row)
 }
 
 void
-neural_batch_show_whole(BatchScan *b, int row)
+neural_batch_show_whole(BatchScan *b, int batch, int row)
 {
-	ExecStoreMinimalTuple(b->full[row], b->full_slot, false);
+	ExecStoreMinimalTuple(b->batches[batch].full[row], b->full_slot, false);
 	show_row(b, b->full_slot);
 }
 
-/* The next row of the batch. */
+/* The next row of the batch that comes out. */
 static void
-show_batch_row(BatchScan *b, int row)
+show_batch_row(BatchScan *b)
 {
 	TupleTableSlot *slot = b->css.ss.ss_ScanTupleSlot;
+	Batch *batch = &b->batches[b->shown];
+	int row = batch->next++;
 
 	for (int i = 0; i < b->ncalls; i++)
 	{
 		b->calls[i].known = false;
-		b->calls[i].place = b->calls[i].places[row];
+		b->calls[i].place = b->calls[i].places[b->shown][row];
 	}
-	if (b->full[row] != NULL)
+	if (batch->full[row] != NULL)
 	{
-		neural_batch_show_whole(b, row);
+		neural_batch_show_whole(b, b->shown, row);
 		return;
 	}
 	ExecClearTuple(slot);
@@ -358,8 +364,8 @@ show_batch_row(BatchScan *b, int row)
 	{
 		int at = b->ncalls + b->kept[i] - 1, from = row * b->nkept + i;
 
-		slot->tts_values[at] = b->values[from];
-		slot->tts_isnull[at] = b->nulls[from];
+		slot->tts_values[at] = batch->values[from];
+		slot->tts_isnull[at] = batch->nulls[from];
 	}
 	ExecStoreVirtualTuple(slot);
 }
@@ -387,23 +393,22 @@ show_single_row(BatchScan *b)
 }
 
 static void
-keep_row(BatchScan *b, TupleTableSlot *row, bool whole)
+keep_row(const BatchScan *b, Batch *batch, TupleTableSlot *row, bool whole)
 {
-	MemoryContext old = MemoryContextSwitchTo(b->row_context);
-	int at = b->nrows;
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	int at = batch->nrows++;
 
-	b->full[at] = whole ? ExecCopySlotMinimalTuple(row) : NULL;
+	batch->full[at] = whole ? ExecCopySlotMinimalTuple(row) : NULL;
 	for (int i = 0; i < b->nkept && !whole; i++)
 	{
 		int from = b->kept[i] - 1, to = at * b->nkept + i;
 		Form_pg_attribute a = TupleDescAttr(row->tts_tupleDescriptor, from);
 
-		b->nulls[to] = row->tts_isnull[from];
-		b->values[to] = row->tts_values[from];
-		if (!a->attbyval && !b->nulls[to])
-			b->values[to] = datumCopy(b->values[to], false, a->attlen);
+		batch->nulls[to] = row->tts_isnull[from];
+		batch->values[to] = row->tts_values[from];
+		if (!a->attbyval && !batch->nulls[to])
+			batch->values[to] = datumCopy(batch->values[to], false, a->attlen);
 	}
-	b->nrows++;
 	MemoryContextSwitchTo(old);
 }
 
@@ -437,25 +442,34 @@ is_single(BatchScan *b)
 	return !neural_batch_ready(b);
 }
 
-static bool
-fill(BatchScan *b)
+static void
+clear_batch(Batch *batch)
+{
+	MemoryContextReset(batch->context);
+	batch->nrows = batch->next = 0;
+	batch->bytes = 0;
+	batch->last = false;
+}
+
+/* Read the batch that is not shown, which is empty. */
+static void
+read_batch(BatchScan *b)
 {
 	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
-	Size limit = (Size) work_mem * 1024;
+	int number = !b->shown;
+	Batch *batch = &b->batches[number];
+	/* a GPU has one batch at a time */
+	Size limit = (Size) work_mem * 1024 / (b->placement->gpu ? 1 : BATCHES);
 	int size, last = b->nkept > 0 ? b->kept[b->nkept - 1] : 0;
 
-	MemoryContextReset(b->row_context);
-	b->nrows = b->next = 0;
-	if (is_single(b))
-		return show_single_row(b);
 	for (int i = 0; i < b->ncalls; i++)
 		last = Max(last, b->calls[i].last);
 	if (b->evaluates)
 		last = b->ncolumns;
 	size = batch_size(b);
-	b->bytes = 0;
-	while (b->nrows < size &&
-		   b->bytes + MemoryContextMemAllocated(b->row_context, false) <= limit)
+	while (!batch->last && batch->nrows < size &&
+		   batch->bytes + MemoryContextMemAllocated(batch->context, false) <=
+			   limit)
 	{
 		TupleTableSlot *row;
 		bool whole = false;
@@ -476,19 +490,55 @@ fill(BatchScan *b)
 			econtext->ecxt_scantuple = b->css.ss.ss_ScanTupleSlot;
 		}
 		for (int i = 0; i < b->ncalls; i++)
-			whole |= b->calls[i].may_fail ||
-					 !neural_batch_read(&b->calls[i], row, b->nrows);
-		keep_row(b, row, whole);
+			whole |=
+				b->calls[i].may_fail ||
+				!neural_batch_read(&b->calls[i], number, row, batch->nrows);
+		keep_row(b, batch, row, whole);
 		/* the error of this row, if it has one, comes before the next row's */
-		if (whole && b->may_fail)
-			break;
+		batch->last = whole && b->may_fail;
 	}
-	if (b->nrows == 0)
-		return false;
 	if (b->calls_may_fail)
-		neural_batch_read_failing(b);
-	neural_batch_predict(b);
-	show_batch_row(b, b->next++);
+		neural_batch_read_failing(b, number);
+}
+
+/*
+ * Whether a batch may be read before the rows of this one come out.  No more
+ * is predicted than might be in a batch that is larger; but then there is no
+ * point in it unless threads predict.
+ */
+static bool
+may_read_ahead(BatchScan *b)
+{
+	return b->start == NEURAL_BATCH_FULL && neural_team_is_busy(b) &&
+		   !b->ended && !b->batches[b->shown].last && !is_single(b);
+}
+
+/* The next row, from another batch; false: there is none. */
+static bool
+next_batch(BatchScan *b)
+{
+	Batch *next = &b->batches[!b->shown];
+
+	clear_batch(&b->batches[b->shown]);
+	if (next->nrows == 0)
+	{
+		if (b->ended)
+			return false;
+		if (is_single(b))
+			return show_single_row(b);
+		read_batch(b);
+		if (next->nrows == 0)
+			return false;
+		neural_batch_start(b, !b->shown);
+	}
+	b->shown = !b->shown;
+	next = &b->batches[!b->shown];
+	if (may_read_ahead(b))
+		read_batch(b);
+	neural_batch_wait(b);
+	if (next->nrows > 0)
+		neural_batch_start(b, !b->shown);
+	show_batch_row(b);
 	return true;
 }
 
@@ -501,9 +551,9 @@ exec_scan(CustomScanState *node)
 	for (;;)
 	{
 		ResetExprContext(econtext);
-		if (b->next < b->nrows)
-			show_batch_row(b, b->next++);
-		else if (b->ended || !fill(b))
+		if (b->batches[b->shown].next < b->batches[b->shown].nrows)
+			show_batch_row(b);
+		else if (!next_batch(b))
 			return NULL;
 		econtext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
 		if (ExecQual(b->qual, econtext))
@@ -515,6 +565,7 @@ exec_scan(CustomScanState *node)
 static void
 end_scan(CustomScanState *node)
 {
+	neural_team_stop((BatchScan *) node);
 	ExecEndNode(outerPlanState(node));
 }
 
@@ -523,8 +574,9 @@ rescan(CustomScanState *node)
 {
 	BatchScan *b = (BatchScan *) node;
 
-	MemoryContextReset(b->row_context);
-	b->nrows = b->next = 0;
+	neural_team_stop(b);
+	for (int i = 0; i < BATCHES; i++)
+		clear_batch(&b->batches[i]);
 	b->read = 0;
 	b->ended = false;
 	for (int i = 0; i < b->ncalls; i++)

@@ -44,15 +44,27 @@ typedef struct BatchPlace
 /* Models that one call predicts with at the same time, at most. */
 #define BATCH_MODELS 16
 
+/*
+ * There are two batches: the rows of one come out while those of the other are
+ * being predicted.
+ */
+#define BATCHES 2
+
+/* Of a batch, what one model predicts. */
+typedef struct BatchRecords
+{
+	int rows, room;
+	char *records;
+	char *out;
+} BatchRecords;
+
 typedef struct BatchModel
 {
 	MemoryContext context;
 	NeuralPredictState *state;
 	Oid toast_relid, toast_value; /* of the value seen last, when outside */
 	Size record_size, out_size;	  /* of a row */
-	int rows, room;
-	char *records;
-	char *out;
+	BatchRecords of[BATCHES];
 	BatchMembers *members; /* of the team; NULL: not used yet */
 } BatchModel;
 
@@ -87,8 +99,8 @@ typedef struct BatchCall
 	/* predicting */
 	int nmodels;
 	BatchModel models[BATCH_MODELS];
-	BatchPlace *places;		/* of the rows of the batch */
-	int64 predicted, asked; /* rows, and those of them that were wanted */
+	BatchPlace *places[BATCHES]; /* of their rows */
+	int64 predicted, asked;		 /* rows, and those of them that were wanted */
 	int last_version;
 
 	/* the value of the row at hand */
@@ -96,6 +108,17 @@ typedef struct BatchCall
 	bool known, isnull;
 	Datum value;
 } BatchCall;
+
+typedef struct Batch
+{
+	MemoryContext context; /* of its rows */
+	int nrows, next;
+	MinimalTuple *full; /* of rows that are kept whole, else NULL */
+	Datum *values;
+	bool *nulls;
+	Size bytes; /* of records and outputs */
+	bool last;	/* nothing may be read before its rows have come out */
+} Batch;
 
 struct BatchScan
 {
@@ -114,15 +137,11 @@ struct BatchScan
 	ProjectionInfo *projection;
 	TupleTableSlot *full_slot;
 
-	/* the batch */
-	MemoryContext context;	   /* of what all batches use */
-	MemoryContext row_context; /* of one */
-	int room;				   /* rows; 0: nothing has been allocated */
-	int nrows, next;
-	MinimalTuple *full; /* of rows that are kept whole, else NULL */
-	Datum *values;
-	bool *nulls;
-	Size bytes; /* of records and outputs */
+	/* the batches */
+	MemoryContext context; /* of what they share */
+	int room;			   /* rows of each; 0: nothing has been allocated */
+	Batch batches[BATCHES];
+	int shown; /* the one whose rows come out; the other is read */
 	bool ended;
 	int64 read;		 /* rows, in this scan */
 	BatchTeam *team; /* NULL: not needed yet */
@@ -142,29 +161,34 @@ extern void neural_batch_adopt(BatchCall *c);
 /* Let go of its models. */
 extern void neural_batch_forget(BatchCall *c);
 
-/* Read a row for a call; false when the function will have to be called. */
-extern bool neural_batch_read(BatchCall *c, TupleTableSlot *row, int number);
+/* Read a row of a batch for a call; false when the function will have to be
+ * called. */
+extern bool neural_batch_read(BatchCall *c, int batch, TupleTableSlot *row,
+							  int number);
 
 /*
- * The same for all rows of the batch and all calls for which that may fail,
- * which has been left out so far.
+ * The same for all its rows and all calls for which that may fail, which has
+ * been left out so far.
  */
-extern void neural_batch_read_failing(BatchScan *b);
+extern void neural_batch_read_failing(BatchScan *b, int batch);
 
-/* Show a row of the batch that has been kept whole to all expressions. */
-extern void neural_batch_show_whole(BatchScan *b, int row);
+/* Show a row that has been kept whole to all expressions. */
+extern void neural_batch_show_whole(BatchScan *b, int batch, int row);
 
-/* Predict what has been read. */
-extern void neural_batch_predict(BatchScan *b);
+/* Predict what has been read, or set threads to it, and wait for them. */
+extern void neural_batch_start(BatchScan *b, int batch);
+extern void neural_batch_wait(BatchScan *b);
 
 /*
- * How many threads are to predict so many rows, and predicting by several:
- * rows of numbers, or of a layer's output, as the call wants (batch_team.c).
+ * Predicting by several threads (batch_team.c).  A batch's work is added to
+ * what there is to do, and then started; false: it is better done at once.
  */
-extern int neural_batch_threads(const BatchScan *b, const NeuralPredictState *s,
-								int rows);
-extern void neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
-									  const char *records, int rows, void *out);
+extern bool neural_team_add(BatchScan *b, BatchModel *m, int batch);
+extern void neural_team_start(BatchScan *b);
+extern bool neural_team_is_busy(const BatchScan *b);
+extern void neural_team_wait(BatchScan *b);
+/* What is under way is not wanted any more. */
+extern void neural_team_stop(BatchScan *b);
 
 /* The result for the row at hand. */
 extern Datum neural_batch_finish(BatchCall *c);

@@ -5,11 +5,16 @@
  * A query that has no parallel workers may use as many threads as it might
  * have had processes.  They run engine code only, and between batches they
  * sleep.  A row's bits do not depend on which of them predicts it.
+ *
+ * While they are at it the backend does something else, and may fail at that:
+ * whatever they need is released by a callback of a memory context, and that
+ * stops them first.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "utils/memutils.h"
 
@@ -20,16 +25,23 @@
  * a thread wakes up. */
 #define WORTH_A_THREAD 1e6
 
+/* Rows that a thread takes at a time, at most. */
+#define SHARE_ROWS 128
+
 struct BatchTeam
 {
 	MemoryContextCallback callback;
 	nn_team *team;
+	bool busy;
+	int room; /* for shares */
+	nn_shared_work work;
 };
 
 /* The predictors of a model, one for each member; the first is the model's. */
 struct BatchMembers
 {
 	MemoryContextCallback callback;
+	BatchScan *scan;
 	int made;
 	nn_predictor *predictors[NN_MAX_THREADS];
 };
@@ -75,12 +87,13 @@ release_members(void *arg)
 {
 	BatchMembers *members = arg;
 
+	neural_team_stop(members->scan);
 	for (int i = 1; i < members->made; i++)
 		nn_predictor_release(members->predictors[i]);
 }
 
 static BatchMembers *
-find_members(BatchModel *m, int threads)
+find_members(BatchScan *b, BatchModel *m, int threads)
 {
 	NeuralLoadedModel *loaded = m->state->loaded;
 	BatchMembers *members = m->members;
@@ -92,6 +105,7 @@ find_members(BatchModel *m, int threads)
 	members = MemoryContextAllocZero(m->context, sizeof(BatchMembers));
 	/* callbacks run last first: the model goes after what predicts with it */
 	neural_model_pin(loaded, m->context);
+	members->scan = b;
 	members->callback.func = release_members;
 	members->callback.arg = members;
 	MemoryContextRegisterResetCallback(m->context, &members->callback);
@@ -109,9 +123,9 @@ find_members(BatchModel *m, int threads)
 	return members;
 }
 
-/* Threads that a batch of so many rows is worth. */
-int
-neural_batch_threads(const BatchScan *b, const NeuralPredictState *s, int rows)
+/* Threads that so many rows are worth. */
+static int
+threads_of_rows(const BatchScan *b, const NeuralPredictState *s, int rows)
 {
 	double work = s->model->features->layout.width;
 
@@ -120,18 +134,94 @@ neural_batch_threads(const BatchScan *b, const NeuralPredictState *s, int rows)
 	return work * rows < 2 * WORTH_A_THREAD ? 1 : threads_of_query(b);
 }
 
-void
-neural_batch_team_predict(BatchScan *b, BatchModel *m, int threads,
-						  const char *records, int rows, void *out)
+/* Room for one share more. */
+static nn_share *
+new_share(BatchScan *b, BatchTeam *t)
+{
+	nn_shared_work *w = &t->work;
+
+	if (w->nshares == t->room)
+	{
+		t->room = Max(4, t->room * 2);
+		w->shares =
+			w->shares == NULL
+				? MemoryContextAlloc(b->context, sizeof(nn_share) * t->room)
+				: repalloc(w->shares, sizeof(nn_share) * t->room);
+	}
+	return &w->shares[w->nshares++];
+}
+
+bool
+neural_team_add(BatchScan *b, BatchModel *m, int batch)
 {
 	NeuralPredictState *s = m->state;
-	nn_team *team = find_team(b, threads);
-	int layer = s->finish->finish_layer != NULL ? s->layer : -1;
-	nn_error err;
+	BatchRecords *r = &m->of[batch];
+	int threads = threads_of_rows(b, s, r->rows);
+	BatchMembers *members;
+	nn_team *team;
 
-	b->threads = Max(b->threads, nn_team_size(team));
-	neural_check(nn_predict_by_team(
-					 team, find_members(m, nn_team_size(team))->predictors,
-					 records, rows, layer, out, &err),
-				 &err);
+	if (threads == 1)
+		return false;
+	team = find_team(b, threads);
+	if (nn_team_size(team) == 1)
+		return false;
+	members = find_members(b, m, nn_team_size(team));
+	*new_share(b, b->team) =
+		(nn_share){.predictors = members->predictors,
+				   .layer = s->finish->finish_layer != NULL ? s->layer : -1,
+				   .records = r->records,
+				   .rows = r->rows,
+				   .at_a_time = Min(neural_predict_rows(s), SHARE_ROWS),
+				   .out = r->out,
+				   .record_size = m->record_size,
+				   .out_size = m->out_size};
+	return true;
+}
+
+void
+neural_team_start(BatchScan *b)
+{
+	BatchTeam *t = b->team;
+
+	if (t == NULL || t->work.nshares == 0)
+		return;
+	b->threads = Max(b->threads, nn_team_size(t->team));
+	t->work.team = t->team;
+	t->busy = true;
+	nn_work_start(&t->work);
+}
+
+bool
+neural_team_is_busy(const BatchScan *b)
+{
+	return b->team != NULL && b->team->busy;
+}
+
+void
+neural_team_wait(BatchScan *b)
+{
+	BatchTeam *t = b->team;
+	nn_error err;
+	bool ok;
+
+	do
+		CHECK_FOR_INTERRUPTS();
+	while (nn_work_help(&t->work));
+	ok = nn_work_wait(&t->work, &err);
+	t->busy = false;
+	t->work.nshares = 0;
+	neural_check(ok, &err);
+}
+
+void
+neural_team_stop(BatchScan *b)
+{
+	BatchTeam *t = b->team;
+
+	if (t == NULL)
+		return;
+	if (t->busy)
+		nn_work_stop(&t->work);
+	t->busy = false;
+	t->work.nshares = 0;
 }

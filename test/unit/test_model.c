@@ -70,6 +70,28 @@ all_records(nn_arena *arena, const nn_model *m)
 	return records;
 }
 
+typedef struct teamwork
+{
+	nn_shared_work work;
+	nn_share share;
+} teamwork;
+
+/* As many as members share rows, so many at a time. */
+static bool
+by_team(teamwork *t, int rows, int at_a_time, int layer, void *out,
+		size_t out_size)
+{
+	t->share.rows = rows;
+	t->share.at_a_time = at_a_time;
+	t->share.layer = layer;
+	t->share.out = out;
+	t->share.out_size = out_size;
+	nn_work_start(&t->work);
+	while (nn_work_help(&t->work))
+		;
+	return nn_work_wait(&t->work, &err);
+}
+
 /* Three share the rows, which is no matter of even shares. */
 static void
 test_team(const nn_model *m, const char *records, const double *expected,
@@ -79,26 +101,35 @@ test_team(const nn_model *m, const char *records, const double *expected,
 	nn_arena *arena = nn_arena_create(&check_heap, &err);
 	nn_team *team = nn_team_create(arena, 3, &err);
 	nn_predictor *p[3];
+	size_t size = m->outputs * sizeof(double);
+	teamwork t = {.work = {.team = team, .shares = &t.share, .nshares = 1},
+				  .share = {.predictors = p,
+							.records = records,
+							.record_size = m->features->record_size}};
 	int layer, width;
 	nn_real *one, *shared;
 
 	for (int i = 0; i < 3; i++)
 		p[i] = nn_predictor_create(arena, m, nn_cpu_ops(-1), 16 + i, &err);
-	check(nn_predict_by_team(team, p, records, EXAMPLE_ROWS, -1, out, &err) &&
-			  memcmp(out, expected,
-					 EXAMPLE_ROWS * m->outputs * sizeof(double)) == 0,
+	check(by_team(&t, EXAMPLE_ROWS, 7, -1, out, size) &&
+			  memcmp(out, expected, EXAMPLE_ROWS * size) == 0,
 		  "%s: the same by a team", name);
-	nn_predict_by_team(team, p, records, 2, -1, out, &err);
-	check(memcmp(out, expected, 2 * m->outputs * sizeof(double)) == 0,
+	check(by_team(&t, 2, 1, -1, out, size) &&
+			  memcmp(out, expected, 2 * size) == 0,
 		  "%s: the same by a team larger than the rows", name);
+	nn_work_start(&t.work);
+	nn_work_stop(&t.work);
+	check(t.share.taken <= 2 && by_team(&t, 2, 2, -1, out, size) &&
+			  memcmp(out, expected, 2 * size) == 0,
+		  "%s: the same after it has been stopped", name);
 	check(nn_model_layer(m, "0", &layer, &width, &err) ||
 			  nn_model_layer(m, "1", &layer, &width, &err),
 		  "%s: has a layer", name);
 	one = nn_alloc_array(arena, EXAMPLE_ROWS * width, sizeof(nn_real), &err);
 	shared = nn_alloc_array(arena, EXAMPLE_ROWS * width, sizeof(nn_real), &err);
 	check(nn_embed(p[0], records, EXAMPLE_ROWS, layer, one, &err) &&
-			  nn_predict_by_team(team, p, records, EXAMPLE_ROWS, layer, shared,
-								 &err) &&
+			  by_team(&t, EXAMPLE_ROWS, 50, layer, shared,
+					  width * sizeof(nn_real)) &&
 			  memcmp(one, shared, EXAMPLE_ROWS * width * sizeof(nn_real)) == 0,
 		  "%s: a layer's output is the same by a team", name);
 	nn_team_destroy(team);
