@@ -89,12 +89,14 @@ typedef struct CUgraph_st
 
 inline cudaError_t
 cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
-				 size_t, cudaStream_t)
+				 size_t, cudaStream_t stream)
 {
 	auto bound = emulation::kernels.at(kernel)(kernel, arguments);
 
 	if (emulation::capturing)
 		emulation::die("a kernel in a capture");
+	if (stream->device != EMULATED_DEVICE.current)
+		return emulated_result(cudaErrorInvalidResourceHandle);
 	EMULATED_DEVICE.launches++;
 	emulation::enqueue([=] { emulation::run_grid(grid, block, bound); });
 	return emulated_result();

@@ -8,8 +8,9 @@
  * - Device memory cannot be touched by the host.  Each piece ends at a page
  *	 that nobody can touch, and freed memory stays forbidden.
  *
- * There is one device, and one stream: all streams run in the order of calls.
- * Calls are those that the provider makes.
+ * All streams of all devices run in the order of calls.  A stream takes kernels
+ * only while its device is the current one, and memory is that device's; each
+ * has as much.  Calls are those that the provider makes.
  */
 #ifndef CUDA_EMULATION_HOST_H
 #define CUDA_EMULATION_HOST_H
@@ -35,9 +36,22 @@ struct piece
 	char *pages;
 	size_t size; /* of its pages, the forbidden one included */
 	size_t bytes;
+	int device;
 };
 
 inline std::map<char *, piece> pieces; /* by beginning */
+
+/* Bytes that are in use on the current device. */
+inline size_t
+allocated(void)
+{
+	size_t bytes = 0;
+
+	for (const auto &p : pieces)
+		if (p.second.device == EMULATED_DEVICE.current)
+			bytes += p.second.bytes;
+	return bytes;
+}
 
 /* Work that has been put off, and the number of jobs done before it. */
 inline std::deque<std::function<void()>> queue;
@@ -152,6 +166,7 @@ typedef enum cudaError
 	cudaErrorInsufficientDriver = 35,
 	cudaErrorNoDevice = 100,
 	cudaErrorInvalidDevice = 101,
+	cudaErrorInvalidResourceHandle = 400,
 	cudaErrorIllegalAddress = 700,
 	cudaErrorUnknown = 999
 } cudaError_t;
@@ -170,7 +185,10 @@ typedef enum cudaDeviceAttr
 	cudaDevAttrComputeCapabilityMinor = 76
 } cudaDeviceAttr;
 
-typedef struct CUstream_st *cudaStream_t;
+typedef struct CUstream_st
+{
+	int device;
+} * cudaStream_t;
 typedef struct CUevent_st
 {
 	uint64_t jobs; /* before it */
@@ -202,6 +220,8 @@ cudaGetErrorString(cudaError_t e)
 			return "no CUDA-capable device is detected";
 		case cudaErrorInvalidDevice:
 			return "invalid device ordinal";
+		case cudaErrorInvalidResourceHandle:
+			return "invalid resource handle";
 		case cudaErrorUnknown:
 			return "unknown error";
 		case cudaErrorIllegalAddress:
@@ -269,7 +289,7 @@ cudaDriverGetVersion(int *version)
 inline cudaError_t
 cudaMemGetInfo(size_t *free, size_t *total)
 {
-	*free = EMULATED_DEVICE.memory - EMULATED_DEVICE.allocated;
+	*free = EMULATED_DEVICE.memory - emulation::allocated();
 	*total = EMULATED_DEVICE.memory;
 	return emulated_result();
 }
@@ -278,7 +298,7 @@ cudaMemGetInfo(size_t *free, size_t *total)
 inline cudaError_t
 cudaDeviceReset(void)
 {
-	if (EMULATED_DEVICE.allocated > 0)
+	if (emulation::allocated() > 0)
 		emulation::die("reset of a device in use");
 	return emulated_result();
 }
@@ -295,7 +315,7 @@ cudaMalloc(void **to, size_t bytes)
 		return emulated_result();
 	if (emulated_result() != cudaSuccess)
 		return emulated_result();
-	if (bytes > EMULATED_DEVICE.memory - EMULATED_DEVICE.allocated)
+	if (bytes > EMULATED_DEVICE.memory - emulation::allocated())
 		return cudaErrorMemoryAllocation;
 	size = (room + page - 1) / page * page + page;
 	p.pages = (char *) mmap(NULL, size, PROT_NONE,
@@ -304,6 +324,7 @@ cudaMalloc(void **to, size_t bytes)
 		return cudaErrorMemoryAllocation;
 	p.size = size;
 	p.bytes = bytes;
+	p.device = EMULATED_DEVICE.current;
 	start = p.pages + size - page - room;
 	emulation::allow(p, PROT_READ | PROT_WRITE);
 	memset(p.pages, 0xff, size - page);
@@ -374,14 +395,15 @@ cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
 inline cudaError_t
 cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
-	*stream = (cudaStream_t) &EMULATED_DEVICE;
+	*stream = new CUstream_st{EMULATED_DEVICE.current};
 	return emulated_result();
 }
 
 inline cudaError_t
-cudaStreamDestroy(cudaStream_t)
+cudaStreamDestroy(cudaStream_t stream)
 {
 	emulation::drain();
+	delete stream;
 	return emulated_result();
 }
 

@@ -15,8 +15,12 @@
 #define MIN_MAJOR 7 /* compute capability 7.5 */
 #define MIN_MINOR 5
 
-/* Devices that are open in this process, whose context must live. */
+/*
+ * Openings of this process, whose context must live, and the device they are
+ * of: the host program opens one device at a time.
+ */
 static int open_devices;
+static int open_ordinal;
 
 /* The failure that this process's context did not survive. */
 static struct
@@ -177,6 +181,7 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	gpu_costs_begin();
+	open_ordinal = ordinal;
 	ok = make_context(s, ordinal);
 	if (ok)
 		gpu_costs_measure(d);
@@ -191,7 +196,8 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 
 /*
  * How much memory is free is known to a context only.  One that is made to ask
- * is given up again: it takes some hundred megabytes.
+ * is given up again: it takes some hundred megabytes.  What is under way needs
+ * its own device to be the current one afterwards.
  */
 static bool
 gpu_describe(int ordinal, nn_device_info *info)
@@ -201,6 +207,7 @@ gpu_describe(int ordinal, nn_device_info *info)
 	sigset_t all, before;
 	size_t total;
 	int version = 0;
+	bool in_use = open_devices > 0 && ordinal == open_ordinal;
 
 	memset(info, 0, sizeof(*info));
 	if (ordinal < 0 || ordinal >= count_devices(&why) ||
@@ -221,11 +228,15 @@ gpu_describe(int ordinal, nn_device_info *info)
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (cudaSetDevice(ordinal) != cudaSuccess ||
-		cudaMemGetInfo(&info->memory_free, &total) != cudaSuccess)
-		info->memory_free = 0;
-	if (open_devices == 0)
-		cudaDeviceReset();
+	if (cudaSetDevice(ordinal) == cudaSuccess)
+	{
+		if (cudaMemGetInfo(&info->memory_free, &total) != cudaSuccess)
+			info->memory_free = 0;
+		if (!in_use)
+			cudaDeviceReset();
+	}
+	if (open_devices > 0)
+		cudaSetDevice(open_ordinal);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	cudaGetLastError();
 	return true;

@@ -250,6 +250,12 @@ device "devices 3"
 is "all devices are listed" "0,1,2" "SELECT string_agg(number::text, ',' ORDER BY number) FROM neural.devices WHERE device = 'cuda'"
 is "any of them trains" "cuda" "SET neural.cuda_device = 2;
 	SELECT device FROM neural.train('third', $own, device => 'cuda')"
+is "to look at all of them disturbs none" "t,t,t" "\\pset fieldsep ','
+	SET neural.cuda_device = 1; SET neural.predict_device = cuda;
+	SELECT count(neural.predict('third', h)) AS before FROM house h \\gset
+	SELECT bool_and((memory_free < memory) = (number = 1)) AS one FROM neural.devices WHERE device = 'cuda' \\gset
+	SELECT count(neural.predict('third', h)) AS after FROM house h \\gset
+	SELECT :before > 0, :'one'::bool, :before = :after"
 says "one that is not there is an error" "ERROR there is no CUDA device 3
 DETAIL There are 3, numbered from 0." "SET neural.cuda_device = 3; SELECT neural.train('fourth', $own, device => 'cuda')"
 says "and the CPU for 'auto'" "WARNING training on the CPU, as the GPU cannot be used
@@ -411,6 +417,18 @@ is "a training gives its slot back when it ends" "cuda,3000" "\\pset fieldsep ',
 	SELECT device, rows FROM neural.train('slot', $own, device => 'cuda');
 	\\! PGOPTIONS='$PGOPTIONS' psql -X -q -d $database -c \"$cuda\" -c \"CREATE TABLE meanwhile AS $all_rows\" 2>&1"
 is "so that another session has it" 3000 "SELECT count(p) FROM meanwhile"
+
+# The training waits for its cancel on the CPU; another session gets the slot.
+device "fails_after 300"
+psql -X -q -d "$database" -c "SET application_name = lost" \
+	-c "SELECT neural.train('lost_slot', ${lost/epochs => 6/epochs => 1000000})" >"$work/lost.out" 2>&1 &
+until grep -q '^WARNING:  the GPU failed' "$work/lost.out" || ! kill -0 $!; do sleep 0.1; done
+device
+is "and when it goes on without the GPU" cuda "SELECT device FROM neural.train('slot', $own, device => 'cuda')"
+query "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'lost'" >/dev/null
+wait
+is "where it can be cancelled" "1,t" "\\pset fieldsep ','
+	SELECT $(grep -c 'canceling statement due to user request' "$work/lost.out"), to_regclass('lost_slot') IS NULL"
 query "LOAD 'neural'; ALTER SYSTEM RESET neural.gpu_slots"
 query "SELECT pg_reload_conf()" >/dev/null
 

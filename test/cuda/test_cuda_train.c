@@ -314,10 +314,12 @@ check_graphs(void)
 	}
 }
 
-/* A trainer is on the device that the host program says. */
+/* A trainer is on the device that the host program says, whatever others are
+ * looked at meanwhile. */
 static void
 check_ordinal(void)
 {
+	nn_device_info info;
 	learner l;
 
 	emulated->devices = 2;
@@ -325,7 +327,15 @@ check_ordinal(void)
 	check(start(&l, &cuda, PERCEPTRON, "categorical_crossentropy", "adam") &&
 			  emulated->current == 1,
 		  "a trainer on the second device: %s", err.message);
-	check(learn(&l, 0, 3) > 0 && finish(&l), "which learns: %s", err.message);
+	emulated->no_graphs = true;
+	for (int i = 0; i < 2; i++)
+		check(cuda.describe(i, &info) &&
+				  (info.memory_free < info.memory) == (i == 1),
+			  "device %d has %zu bytes of %zu left", i, info.memory_free,
+			  info.memory);
+	check(cuda.describe(0, &info) && learn(&l, 0, 3) > 0 && finish(&l),
+		  "which learns: %s", err.message);
+	emulated->no_graphs = false;
 	cuda.ordinal = 0;
 	emulated->devices = 1;
 }
