@@ -14,6 +14,10 @@
  *
  * cuBLASLt takes matrices by columns.  A matrix by rows is its own transpose
  * by columns, so b is given first and a second, and c comes out by rows.
+ *
+ * It takes all matrices to be aligned to 256 bytes unless it is told otherwise.
+ * Parameters lie side by side, so they may be aligned to the size of a number
+ * only, and the alignment is part of what a plan is for.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -54,6 +58,9 @@ static const char *const libraries[] = {""};
 #define EPILOGUE_BIAS		4
 #define EPILOGUE_RELU_BIAS	6
 #define PREFERENCE_MAX_ROOM 1
+#define PREFERENCE_ALIGNED	5 /* the first of four: a, b, c, d */
+/* No instruction that an algorithm reads memory by asks for more. */
+#define MOST_ALIGNED 16
 
 /* what cuBLASLt says about an algorithm */
 typedef struct choice
@@ -74,6 +81,8 @@ typedef struct gpu_plan
 	int epilogue;
 	bool ta, tb;
 	int m, n, k;
+	uint32_t aligned[3]; /* bytes that the places of a, b, c are multiples of */
+	const float *bias;	 /* of the first of them */
 	bool usable;
 	bool proven; /* has made one */
 	void *desc, *a, *b, *c;
@@ -249,6 +258,31 @@ describe(struct gpu_blas *s, void **layout, int type, int rows, int columns)
 							columns) == 0;
 }
 
+/* What a place is a multiple of. */
+static uint32_t
+alignment(const void *place)
+{
+	uintptr_t bytes = MOST_ALIGNED;
+
+	while ((uintptr_t) place % bytes != 0)
+		bytes /= 2;
+	return (uint32_t) bytes;
+}
+
+/* b is given first, and c is what is added to as well as the result. */
+static bool
+prefer_aligned(struct gpu_blas *s, const plan *p)
+{
+	const uint32_t given[4] = {p->aligned[1], p->aligned[0], p->aligned[2],
+							   p->aligned[2]};
+
+	for (int i = 0; i < 4; i++)
+		if (s->preference_set(s->preference, PREFERENCE_ALIGNED + i, &given[i],
+							  sizeof(given[i])) != 0)
+			return false;
+	return true;
+}
+
 static bool
 make_plan(struct gpu_blas *s, plan *p)
 {
@@ -265,9 +299,11 @@ make_plan(struct gpu_blas *s, plan *p)
 		   s->desc_set(p->desc, DESC_TRANSB, &transb, sizeof(transb)) == 0 &&
 		   s->desc_set(p->desc, DESC_EPILOGUE, &p->epilogue,
 					   sizeof(p->epilogue)) == 0 &&
+		   (p->bias == NULL || s->desc_set(p->desc, DESC_BIAS_POINTER, &p->bias,
+										   sizeof(p->bias)) == 0) &&
 		   describe(s, &p->a, type, p->ta ? p->k : p->m, p->ta ? p->m : p->k) &&
 		   describe(s, &p->b, type, p->tb ? p->n : p->k, p->tb ? p->k : p->n) &&
-		   describe(s, &p->c, REAL_32F, p->m, p->n) &&
+		   describe(s, &p->c, REAL_32F, p->m, p->n) && prefer_aligned(s, p) &&
 		   s->choose(s->handle, p->desc, p->b, p->a, p->c, p->c, s->preference,
 					 1, &p->how, &count) == 0 &&
 		   count == 1 && p->how.state == 0 && p->how.room <= ROOM;
@@ -278,7 +314,8 @@ same_product(const plan *a, const plan *b)
 {
 	return a->precision == b->precision && a->stored == b->stored &&
 		   a->epilogue == b->epilogue && a->ta == b->ta && a->tb == b->tb &&
-		   a->m == b->m && a->n == b->n && a->k == b->k;
+		   a->m == b->m && a->n == b->n && a->k == b->k &&
+		   memcmp(a->aligned, b->aligned, sizeof(a->aligned)) == 0;
 }
 
 /* The plan for products such as this one. */
@@ -350,14 +387,51 @@ gpu_blas_multiply(gpu_state *s, const gpu_product *p)
 	const plan *plan = p->plan;
 	const float one = 1, beta = (float) p->beta;
 
-	if (p->bias != NULL &&
-		blas->desc_set(plan->desc, DESC_BIAS_POINTER, &p->bias,
-					   sizeof(p->bias)) != 0)
+	if (p->bias != NULL && blas->desc_set(plan->desc, DESC_BIAS_POINTER,
+										  &p->bias, sizeof(p->bias)) != 0)
 		return false;
 	return blas->multiply(blas->handle, plan->desc, &one, p->b, plan->b, p->a,
 						  plan->a, &beta, p->c, plan->c, p->c, plan->c,
 						  plan->how.algorithm, blas->room, ROOM,
 						  s->stream) == 0;
+}
+
+/* The plan for a product of these factors. */
+static plan *
+plan_product(struct gpu_blas *s, plan like, bool stored, const gpu_product *p)
+{
+	like.stored = stored;
+	like.aligned[0] = alignment(p->a);
+	like.aligned[1] = alignment(p->b);
+	like.aligned[2] = alignment(p->c);
+	like.bias = p->bias;
+	return find_plan(s, &like);
+}
+
+/* Plan it with rounded factors, which are then made; NULL: that cannot be. */
+static plan *
+plan_rounded(nn_device *d, const plan *like, gpu_product *product)
+{
+	gpu_state *s = gpu_of(d);
+	size_t first = factor_size(like->m, like->k),
+		   second = factor_size(like->k, like->n);
+	uint16_t *factors = find_factors(s, first + second);
+	gpu_product rounded = *product;
+	plan *p;
+
+	if (factors == NULL)
+		return NULL;
+	rounded.a = factors;
+	rounded.b = factors + first;
+	p = plan_product(s->blas, *like, true, &rounded);
+	if (p == NULL || !p->usable)
+		return NULL;
+	round_factors(d, (size_t) like->m * like->k, (const float *) product->a,
+				  factors);
+	round_factors(d, (size_t) like->k * like->n, (const float *) product->b,
+				  factors + first);
+	*product = rounded;
+	return p;
 }
 
 /* Make a product that is worth it, in a way that has been planned. */
@@ -367,34 +441,20 @@ multiply(nn_device *d, plan like, const float *a, const float *b,
 {
 	gpu_state *s = gpu_of(d);
 	gpu_product product = {NULL, a, b, bias, c, beta};
-	struct gpu_blas *blas;
-	uint16_t *factors = NULL;
-	plan *p;
+	plan *p = NULL;
 
 	like.precision = d->precision;
 	if (s->failure != cudaSuccess ||
 		(double) like.m * like.n * like.k <
-			(d->precision == NN_FP32 ? MIN_PRODUCT : MIN_ROUND_PRODUCT))
-		return false;
-	blas = find_blas(s);
-	if (blas == NULL)
+			(d->precision == NN_FP32 ? MIN_PRODUCT : MIN_ROUND_PRODUCT) ||
+		find_blas(s) == NULL)
 		return false;
 	if (d->precision == NN_BF16)
-		factors = find_factors(s, factor_size(like.m, like.k) +
-									  factor_size(like.k, like.n));
-	like.stored = factors != NULL;
-	p = find_plan(blas, &like);
+		p = plan_rounded(d, &like, &product);
+	if (p == NULL)
+		p = plan_product(s->blas, like, false, &product);
 	if (p == NULL || !p->usable)
 		return false;
-	if (factors != NULL)
-	{
-		uint16_t *second = factors + factor_size(like.m, like.k);
-
-		round_factors(d, (size_t) like.m * like.k, a, factors);
-		round_factors(d, (size_t) like.k * like.n, b, second);
-		product.a = factors;
-		product.b = second;
-	}
 	product.plan = p;
 	/* what has worked may be put off */
 	if (p->proven && gpu_note_product(s, &product))

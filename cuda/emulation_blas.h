@@ -3,7 +3,8 @@
  *	  As much of cuBLASLt as the provider calls, for the emulated device.
  *
  * It takes matrices by columns, as cuBLASLt does, and refuses what does not
- * fit together.  It is there when a test says so.
+ * fit together, or is not aligned as it was told.  It is there when a test says
+ * so.
  */
 #ifndef CUDA_EMULATION_BLAS_H
 #define CUDA_EMULATION_BLAS_H
@@ -27,6 +28,12 @@ struct blas_desc
 	int bits; /* that factors lose */
 	int epilogue;
 	const float *bias;
+};
+
+/* What a place is a multiple of, of a, b, c and d. */
+struct blas_aligned
+{
+	uint32_t bytes[4];
 };
 
 /* To the nearest number of fewer bits, of two the even one. */
@@ -135,14 +142,41 @@ blas_layout_destroy(void *layout)
 inline int
 blas_preference_create(void **preference)
 {
-	*preference = &EMULATED_DEVICE;
+	*preference = new blas_aligned{{256, 256, 256, 256}};
 	return 0;
 }
 
 inline int
-blas_preference_set(void *, int attribute, const void *, size_t size)
+blas_preference_set(void *preference, int attribute, const void *value,
+					size_t size)
 {
-	return attribute == 1 && size == sizeof(size_t) ? 0 : 7;
+	if (attribute == 1)
+		return size == sizeof(size_t) ? 0 : 7;
+	if (attribute < 5 || attribute > 8 || size != sizeof(uint32_t))
+		return 7;
+	memcpy(&((blas_aligned *) preference)->bytes[attribute - 5], value, size);
+	return 0;
+}
+
+inline int
+blas_preference_destroy(void *preference)
+{
+	delete (blas_aligned *) preference;
+	return 0;
+}
+
+inline bool
+blas_is_aligned(const void *algorithm, const void *a, const void *b,
+				const void *c, const void *d)
+{
+	const void *given[4] = {a, b, c, d};
+	blas_aligned needed;
+
+	memcpy(&needed, algorithm, sizeof(needed));
+	for (int i = 0; i < 4; i++)
+		if ((uintptr_t) given[i] % needed.bytes[i] != 0)
+			return false;
+	return true;
 }
 
 /* The extents of the product, or false when the parts do not fit. */
@@ -172,10 +206,13 @@ blas_number(const void *x, const blas_layout *layout, int64_t at, int bits)
 	return value;
 }
 
-/* The result is an algorithm of 64 bytes, its working memory, and a state. */
+/*
+ * The result is an algorithm of 64 bytes, its working memory, and a state.
+ * The algorithm is the one that needs what it may take for granted.
+ */
 inline int
-blas_choose(void *, void *desc, void *a, void *b, void *c, void *, void *, int,
-			void *choices, int *count)
+blas_choose(void *, void *desc, void *a, void *b, void *c, void *,
+			void *preference, int, void *choices, int *count)
 {
 	int64_t m, n, k;
 
@@ -183,14 +220,16 @@ blas_choose(void *, void *desc, void *a, void *b, void *c, void *, void *, int,
 					  (blas_layout *) c, &m, &n, &k))
 		return 7;
 	memset(choices, 0, 64 + sizeof(size_t) + sizeof(int));
+	memcpy(choices, preference, sizeof(blas_aligned));
 	*count = 1;
 	return 0;
 }
 
 inline int
 blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
-			  const void *b, void *bl, const void *beta, const void *, void *cl,
-			  void *d, void *, const void *, void *, size_t, cudaStream_t)
+			  const void *b, void *bl, const void *beta, const void *c,
+			  void *cl, void *d, void *, const void *algorithm, void *, size_t,
+			  cudaStream_t)
 {
 	blas_desc how = *(blas_desc *) desc;
 	blas_layout first = *(blas_layout *) al, second = *(blas_layout *) bl;
@@ -202,8 +241,9 @@ blas_multiply(void *, void *desc, const void *alpha, const void *a, void *al,
 
 	if (!blas_extents(&how, (blas_layout *) al, (blas_layout *) bl,
 					  (blas_layout *) cl, &m, &n, &k) ||
-		(how.epilogue != 1 && how.bias == NULL) ||
-		(first.bf16 && ((uintptr_t) a % 16 != 0 || (uintptr_t) b % 16 != 0)))
+		(how.epilogue != 1 &&
+		 (how.bias == NULL || (uintptr_t) how.bias % 16 != 0)) ||
+		!blas_is_aligned(algorithm, a, b, c, d))
 		return 7;
 	auto product = [=]
 		{
@@ -254,7 +294,7 @@ find_blas(const char *name)
 		{"cublasLtMatrixLayoutDestroy", (void *) blas_layout_destroy},
 		{"cublasLtMatmulPreferenceCreate", (void *) blas_preference_create},
 		{"cublasLtMatmulPreferenceSetAttribute", (void *) blas_preference_set},
-		{"cublasLtMatmulPreferenceDestroy", (void *) blas_destroy},
+		{"cublasLtMatmulPreferenceDestroy", (void *) blas_preference_destroy},
 		{"cublasLtMatmulAlgoGetHeuristic", (void *) blas_choose},
 		{"cublasLtMatmul", (void *) blas_multiply},
 	};

@@ -20,10 +20,12 @@
  */
 #ifdef __CUDACC__
 #include <mma.h>
-#define UNROLL _Pragma("unroll")
+#define UNROLL		 _Pragma("unroll")
+#define UNROLL_TWICE _Pragma("unroll 2")
 #else
 #include "emulation_mma.h"
 #define UNROLL
+#define UNROLL_TWICE
 #endif
 
 #include "classes.h"
@@ -192,6 +194,8 @@ multiply(sums<T> &sum, const typename T::type *a, int a_row,
 	wmma::fragment<wmma::matrix_b, SIDE, SIDE, T::DEPTH, typename T::kind, LB>
 		y;
 
+	/* more often, and tf32 has not enough registers */
+	UNROLL_TWICE
 	for (int q = 0; q < depth; q += T::DEPTH)
 	{
 		wmma::load_matrix_sync(x, T::at(a + q * a_step), a_row);
