@@ -192,7 +192,8 @@ train_small(void)
 	close_bench(&b);
 }
 
-/* A large product of bf16, which is what the device can do. */
+/* A large product of bf16, with the rounding of its factors: bench/gpu_torch.py
+ * measures one without. */
 static double
 measure_peak(void)
 {
@@ -278,7 +279,7 @@ train_wide(void)
 	int width = quick ? 40 : WIDE, batch = quick ? 32 : WIDE_BATCH;
 	bench b;
 
-	report("product of 8192 x 8192, bf16", peak / 1e12, "TFLOP/s");
+	report("round and multiply 8192 x 8192, bf16", peak / 1e12, "TFLOP/s");
 	open_bench(&b, quick ? "dense(40, relu) dense(1)" : WIDE_TEXT, width,
 			   (size_t) batch * 2);
 	/* forward, for the weights' gradient, and for the inputs' */

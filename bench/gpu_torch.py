@@ -18,7 +18,19 @@ def network():
         torch.nn.Linear(64, 1)).cuda()
 
 
-def measure(batch, compiled, bf16):
+def peak(side=8192, times=20):
+    """A large product of bf16, nothing else."""
+    a, b = (torch.rand(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    for i in range(times + 1):
+        if i == 1:
+            torch.cuda.synchronize()
+            begun = time.perf_counter()
+        torch.matmul(a, b)
+    torch.cuda.synchronize()
+    return 2 * side ** 3 * times / (time.perf_counter() - begun)
+
+
+def measure(batch, compiled, precision):
     torch.manual_seed(1)
     rows = 1 << 20
     x = torch.rand(rows, INPUTS, device="cuda") * 2 - 1
@@ -31,7 +43,7 @@ def measure(batch, compiled, bf16):
 
     def step(xs, ys):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             loss = torch.nn.functional.mse_loss(model(xs).float(), ys)
         loss.backward()
         optimizer.step()
@@ -55,19 +67,21 @@ def measure(batch, compiled, bf16):
 
 
 def main():
-    torch.backends.cuda.matmul.allow_tf32 = False
-    for batch in (1024, 65536):
+    print("torch product of 8192 x 8192, bf16\t%.4g\tTFLOP/s" % (peak() / 1e12))
+    # what matters most comes first, as compiling may take all the time there is
+    for batch, precision in ((1024, "fp32"), (65536, "fp32"), (65536, "bf16"),
+                             (1024, "bf16"), (65536, "tf32"), (1024, "tf32")):
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         for compiled in (False, True):
-            for bf16 in (False, True) if batch > 1024 else (False,):
-                name = "torch %s%s, batch %d" % (
-                    "compiled" if compiled else "eager", " bf16" if bf16 else "", batch)
-                try:
-                    speed = measure(batch, compiled, bf16)
-                except Exception as error:  # a compiler that is not there, for one
-                    print("%s\tfailed: %s\t" % (name, str(error).split("\n")[0][:60]))
-                    continue
-                print("%s\t%.4g\tM rows/s" % (name, speed / 1e6))
-                sys.stdout.flush()
+            name = "torch %s %s, batch %d" % (
+                "compiled" if compiled else "eager", precision, batch)
+            try:
+                speed = measure(batch, compiled, precision)
+            except Exception as error:  # a compiler that is not there, for one
+                print("%s\tfailed: %s\t" % (name, str(error).split("\n")[0][:60]))
+                continue
+            print("%s\t%.4g\tM rows/s" % (name, speed / 1e6))
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@
  * the way back the slopes overwrite the activations they have used up.
  *
  * Each block adds the gradients of its tiles up in memory of its own, in order
- * of the tiles, and a second kernel adds those of the blocks, in order of the
- * blocks.  So the sums depend on shapes only.
+ * of the tiles, and a second kernel adds those of the blocks, in an order of
+ * its own.  So the sums depend on shapes only.
  */
 #include "classes.h"
 #include "perceptron.h"
@@ -19,6 +19,8 @@
 #define NUMBERS		 11264 /* in shared memory */
 #define MOST_ROWS	 32	   /* of a tile */
 #define LEAST_ROWS	 8
+#define SUMMED		 32 /* numbers that a block of add_blocks adds up */
+#define SHARES		 8	/* of the blocks whose numbers they are */
 
 typedef struct layer
 {
@@ -282,29 +284,52 @@ __launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
 		p.losses[blockIdx.x] = loss;
 }
 
+typedef double share_sums[SHARES][SUMMED];
+
+/*
+ * Add up SUMMED numbers of all blocks.  A thread has a share of the blocks:
+ * one that had them all would wait for memory some hundred times in turn.
+ */
+static __global__ void
+add_blocks(gradients g, size_t blocks, const float *partial)
+{
+	SHARED(sums, share_sums);
+	const int share = threadIdx.x / SUMMED, lane = threadIdx.x % SUMMED;
+	const size_t i = (size_t) blockIdx.x * SUMMED + lane;
+	const size_t end = blocks * (share + 1) / SHARES;
+	int number = 0;
+	double sum = 0;
+
+	while (number < g.count && i >= g.part[number + 1].begin)
+		number++;
+
+	const gradient_part &p = g.part[number];
+
+	if (number < g.count)
+	{
+		gpu_place place = gpu_place_of(i - p.begin, p.n);
+		size_t at = p.at + place.row * p.stride + place.column;
+
+		for (size_t b = blocks * share / SHARES; b < end; b++)
+			sum += partial[b * g.size + at];
+	}
+	sums[share][lane] = sum;
+	__syncthreads();
+	if (share > 0 || number == g.count)
+		return;
+	for (int s = 1; s < SHARES; s++)
+		sum += sums[s][lane];
+	p.to[i - p.begin] = (float) sum;
+}
+
 void
-gpu_add_gradients(nn_device *d, const gradients *all, size_t blocks,
+gpu_add_gradients(nn_device *d, const gradients *g, size_t blocks,
 				  const float *partial)
 {
-	const gradients g = *all;
+	size_t grid = gpu_divide_up(g->part[g->count].begin, SUMMED);
 
-	gpu_each(d, g.part[g.count].begin,
-			 [=] __device__(size_t i)
-			 {
-				 int number = 0;
-				 double sum = 0;
-
-				 while (i >= g.part[number + 1].begin)
-					 number++;
-
-				 const gradient_part &p = g.part[number];
-				 gpu_place place = gpu_place_of(i - p.begin, p.n);
-				 size_t at = p.at + place.row * p.stride + place.column;
-
-				 for (size_t b = 0; b < blocks; b++)
-					 sum += partial[b * g.size + at];
-				 p.to[i - p.begin] = (float) sum;
-			 });
+	gpu_launch(d, add_blocks, dim3((unsigned) grid), dim3(SUMMED * SHARES), *g,
+			   blocks, partial);
 }
 
 /* The place of every layer's numbers in a row; how many there are. */

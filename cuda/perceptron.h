@@ -44,7 +44,7 @@ place_gradient(gradients *g, int rows, int n, int padded_rows, int stride,
 	return at;
 }
 
-/* Add those of all blocks up, in order of the blocks. */
+/* Add those of all blocks up. */
 extern void gpu_add_gradients(nn_device *d, const gradients *g, size_t blocks,
 							  const float *partial);
 

@@ -50,7 +50,8 @@ mkdir "$out/tree"
 tar -C "$root" --exclude=.git --exclude=./build --exclude=./test/build --exclude='*.o' --exclude='*.so' -cf - . |
 	tar -C "$out/tree" -xf -
 forget_connection
-PG_CONFIG=$prefix/bin/pg_config CUDA=0 BLAS=0 "$out/tree/scripts/test" regress batch mixed settings slots smith
+PG_CONFIG=$prefix/bin/pg_config CUDA=0 BLAS=0 "$out/tree/scripts/test" regress batch dump faults flips \
+	hostile mixed operations replica settings slots smith
 status=$?
 cat "$out"/found/* 2>/dev/null | head -n 200
 check "sanitizers: nothing found" 0 "$(find "$out/found" -type f | wc -l)"
