@@ -332,12 +332,12 @@ neural_device_lost(NeuralTraining *t, const nn_error *err)
 	nn_trainer_release(t->trainer);
 	t->trainer = NULL;
 	use_cpu(t);
-	check_host(t);
 	strlcpy(t->progress.device, t->device->name, sizeof(t->progress.device));
 	ereport(WARNING,
 			(errmsg("the GPU failed after epoch %d; training goes on with the CPU",
 					t->nhistory),
 			 errdetail_internal("%s.", neural_gpu_reason(err))));
+	check_host(t);
 	return true;
 }
 
