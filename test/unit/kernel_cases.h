@@ -616,6 +616,37 @@ narrow(int width)
 	return width < NN_MLP_WIDTH ? width : NN_MLP_WIDTH;
 }
 
+/* Every loss, and every function before one of them. */
+static void
+run_every_loss(context *t)
+{
+	const int width[] = {narrow(t->k), narrow(t->n), 4};
+	const double p[NN_LOSS_KINDS][2] = {
+		[NN_LOSS_HUBER] = {0.7},
+		[NN_LOSS_QUANTILE] = {0.3},
+		[NN_LOSS_BINARY] = {0.1},
+		[NN_LOSS_BINARY_FOCAL] = {2, 0.25},
+		[NN_LOSS_CATEGORICAL_FOCAL] = {2, 0.25}};
+
+	for (int i = 0; i < NN_LOSS_KINDS || i < NN_FUNCTIONS; i++)
+	{
+		const nn_function f[] = {(nn_function) (i % NN_FUNCTIONS), NN_LINEAR};
+		const nn_loss_kind kind = (nn_loss_kind) (i % NN_LOSS_KINDS);
+		bool classes =
+			kind == NN_LOSS_CATEGORICAL || kind == NN_LOSS_CATEGORICAL_FOCAL;
+		nn_mlp_args a = {.nlayers = 2, .x = in(t, (size_t) t->m * width[0])};
+		float *y = host_in(t, (size_t) t->m * 4);
+
+		/* class numbers, probabilities, counts: all will do as a number */
+		for (int j = 0; j < t->m * 4; j++)
+			y[j] = classes ? (float) (j % 4) : (float) (j % 5) / 4;
+		a.loss.kind = kind;
+		memcpy(a.loss.p, p[kind], sizeof(p[kind]));
+		a.loss.y = at(t, y);
+		run_one_mlp(t, &a, width, f);
+	}
+}
+
 /* Of numbers and of classes; one layer, and as many as there may be. */
 static void
 run_mlp(context *t)
@@ -651,6 +682,7 @@ run_mlp(context *t)
 	a.loss.y = in(t, (size_t) t->m * one[1]);
 	a.loss.weight = positive(t, t->m, false);
 	run_one_mlp(t, &a, one, of_one);
+	run_every_loss(t);
 }
 
 static void
