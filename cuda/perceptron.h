@@ -52,15 +52,32 @@ extern void gpu_add_gradients(nn_device *d, const gradients *g, size_t blocks,
 extern bool gpu_mlp_tensor(nn_device *d, const nn_mlp_args *a);
 
 static __device__ __noinline__ float
-value_of(nn_function f, float a, float x)
+value_of_other(nn_function f, float a, float x)
 {
 	return nn_function_value(f, a, x);
 }
 
 static __device__ __noinline__ float
-slope_of(nn_function f, float a, float x, float y)
+slope_of_other(nn_function f, float a, float x, float y)
 {
 	return nn_function_slope(f, a, x, y);
+}
+
+/* A function's value, and its slope; the simplest without a call. */
+static __device__ __forceinline__ float
+value_of(nn_function f, float a, float x)
+{
+	return f == NN_RELU		? nn_function_value(NN_RELU, a, x)
+		   : f == NN_LINEAR ? x
+							: value_of_other(f, a, x);
+}
+
+static __device__ __forceinline__ float
+slope_of(nn_function f, float a, float x, float y)
+{
+	return f == NN_RELU		? nn_function_slope(NN_RELU, a, x, y)
+		   : f == NN_LINEAR ? 1
+							: slope_of_other(f, a, x, y);
 }
 
 /* Whether dropout makes a layer's number of the batch zero. */
@@ -121,7 +138,7 @@ slope_of_end(const layer_end &e, float z, float y, uint64_t number)
 		by = e.scale;
 		y /= by;
 	}
-	return e.f == NN_LINEAR ? by : by * slope_of(e.f, e.a, z, y);
+	return by * slope_of(e.f, e.a, z, y);
 }
 
 /* The products of a tile are worked through in squares. */
