@@ -18,6 +18,19 @@ BEGIN
     RETURN s;
 END $$;
 
+-- wait for so many, in a transaction
+CREATE FUNCTION workers(expected int) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..3000 LOOP
+        PERFORM pg_stat_clear_snapshot();
+        IF (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'neural job') = expected THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN false;
+END $$;
+
 -- until no worker is left, be it of a transaction that was rolled back
 CREATE PROCEDURE quiet() LANGUAGE plpgsql AS $$
 BEGIN
@@ -76,7 +89,10 @@ SELECT pg_sleep(0.2);
 SELECT state FROM neural.jobs WHERE id = :job;
 SAVEPOINT s;
 SELECT neural.train_async('rolled_back', 'points', target => 'y', layers => 'dense(1)', epochs => 1) IS NOT NULL AS asked;
+SELECT workers(2);
 ROLLBACK TO s;
+-- the worker of what is undone ends at once, not with the transaction
+SELECT workers(1);
 COMMIT;
 SELECT ending(:job);
 SELECT to_regclass('committed') IS NOT NULL AS there, to_regclass('rolled_back');
