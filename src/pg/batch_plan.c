@@ -405,7 +405,8 @@ split(Rewriting *r, Plan *p, Above above)
 	/* only such a node is given shared memory, to count in */
 	node->scan.plan.parallel_aware = above.parallel;
 	node->custom_private =
-		list_make4_int(above.start, above.bound, may_fail, above.tried);
+		list_make5_int(above.start, above.bound, may_fail, above.tried,
+					   above.stops);
 	if (is_plain_result(p))
 	{
 		s.direct = true;

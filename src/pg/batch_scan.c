@@ -225,6 +225,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	b->start = linitial_int(plan->custom_private);
 	b->bound = lsecond_int(plan->custom_private);
 	b->may_fail = lthird_int(plan->custom_private) != 0;
+	b->stops = list_nth_int(plan->custom_private, 4) != 0;
 	if (b->bound > 0)
 		ExecSetTupleBound(b->bound, outerPlanState(node));
 	b->ncalls = list_length(plan->custom_exprs);
@@ -501,16 +502,24 @@ read_batch(BatchScan *b)
 		neural_batch_read_failing(b, number);
 }
 
+/* Whether all rows are wanted, of which there have been enough for a batch. */
+static bool
+runs_to_the_end(const BatchScan *b)
+{
+	return b->start == NEURAL_BATCH_FULL ||
+		   (!b->stops && !neural_may_be_left && b->read >= b->room);
+}
+
 /*
- * Whether a batch may be read before the rows of this one come out.  No more
- * is predicted than might be in a batch that is larger; but then there is no
- * point in it unless threads predict.
+ * Whether a batch may be read before the rows of this one come out.  Both
+ * might as well be one that is larger, so nothing more can be noticed of it;
+ * but there is a point in it only where threads predict.
  */
 static bool
 may_read_ahead(BatchScan *b)
 {
-	return b->start == NEURAL_BATCH_FULL && neural_team_is_busy(b) &&
-		   !b->ended && !b->batches[b->shown].last && !is_single(b);
+	return neural_team_is_busy(b) && runs_to_the_end(b) && !b->ended &&
+		   !b->batches[b->shown].last && !is_single(b);
 }
 
 /* The next row, from another batch; false: there is none. */

@@ -126,6 +126,7 @@ struct BatchScan
 	int start;			 /* NeuralBatchStart */
 	int bound;			 /* rows at most; 0: no bound */
 	bool may_fail;		 /* reading rows may */
+	bool stops;			 /* a node above may do without further rows */
 	bool calls_may_fail; /* computing a call's row may */
 	int ncalls, ncolumns;
 	BatchCall *calls;
