@@ -252,6 +252,14 @@ SELECT neural.train('wide', 'points', target => 'z', features => '{x,y}', layers
 SET neural.predict_threads = 3;
 SELECT * FROM explained($$SELECT sum(neural.predict('wide', m)) FROM many m$$);
 SELECT same('SELECT id, neural.predict(''wide'', m), neural.embed(''wide'', m, ''2'') FROM many m WHERE id < 1500 ORDER BY id');
+-- a failure elsewhere while they are at it
+SELECT sum(1 / (id - 2500)) FROM (SELECT id, neural.predict('wide', m) AS y FROM many m OFFSET 0) q WHERE y IS NOT NULL;
+DO $$
+BEGIN
+    PERFORM sum(1 / (id - 2500)) FROM (SELECT id, neural.predict('wide', m) AS y FROM many m OFFSET 0) q WHERE y IS NOT NULL;
+EXCEPTION WHEN division_by_zero THEN
+    RAISE NOTICE '%', (SELECT count(neural.predict('wide', m)) FROM many m);
+END $$;
 RESET neural.predict_threads;
 RESET max_parallel_workers_per_gather;
 
