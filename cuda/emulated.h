@@ -39,7 +39,9 @@ typedef struct emulated_device
 	int launches;	  /* kernels started one by one, */
 	int graphs;		  /* and graphs of them */
 	int changed_nodes;	  /* of graphs, that were given other arguments */
-	bool no_graphs;		  /* whether none can be had */
+	bool no_graphs;		  /* whether none can be had, */
+	bool no_captures;	  /* or none of a library's work, */
+	bool no_changes;	  /* or none be changed */
 	bool blas;			  /* whether there is a cuBLASLt */
 	int blas_products;	  /* that it has made */
 	int failure;		  /* what every call returns from now on, 0: nothing */

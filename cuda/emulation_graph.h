@@ -146,6 +146,8 @@ cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
 {
 	if (emulation::capturing)
 		emulation::die("a capture within a capture");
+	if (EMULATED_DEVICE.no_captures)
+		return cudaErrorInvalidValue;
 	emulation::capturing = true;
 	emulation::captured.clear();
 	return emulated_result();
@@ -181,6 +183,8 @@ inline cudaError_t
 cudaGraphExecChildGraphNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
 									 cudaGraph_t child)
 {
+	if (EMULATED_DEVICE.no_changes)
+		return cudaErrorInvalidValue;
 	EMULATED_DEVICE.changed_nodes++;
 	exec->nodes[node->place] = child->nodes.front();
 	return emulated_result();
@@ -208,6 +212,8 @@ inline cudaError_t
 cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
 								 const cudaKernelNodeParams *p)
 {
+	if (EMULATED_DEVICE.no_changes)
+		return cudaErrorInvalidValue;
 	EMULATED_DEVICE.changed_nodes++;
 	exec->nodes[node->place] = emulated_node(p);
 	return emulated_result();

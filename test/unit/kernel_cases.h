@@ -16,7 +16,7 @@
 #include "check.h"
 #include "device.h"
 
-#define MAX_BUFFERS 96
+#define MAX_BUFFERS 256
 #define MAX_SUMS	32
 
 typedef struct context
