@@ -255,14 +255,15 @@ neural_placement(EState *estate, double rows)
 	if (p == NULL)
 	{
 		p = MemoryContextAllocZero(estate->es_query_cxt, sizeof(*p));
+		/* nothing may fail once it is in the list */
+		callback = MemoryContextAlloc(estate->es_query_cxt, sizeof(*callback));
+		callback->func = forget_placement;
+		callback->arg = p;
 		p->query = estate->es_query_cxt;
 		p->parallel =
 			IsParallelWorker() || estate->es_plannedstmt->parallelModeNeeded;
 		p->next = placements;
 		placements = p;
-		callback = MemoryContextAlloc(p->query, sizeof(*callback));
-		callback->func = forget_placement;
-		callback->arg = p;
 		MemoryContextRegisterResetCallback(p->query, callback);
 	}
 	p->rows += rows;
