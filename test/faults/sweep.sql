@@ -20,7 +20,7 @@ SELECT neural.train('m', 'sale', target => 'y', layers => 'a: dense(4, relu)', e
     options => '{"activate": "always"}') IS NULL FROM generate_series(1, 2) seed \g /dev/null
 SELECT neural.train('r', 'sale', target => 'x', layers => 'dense(4, relu)', epochs => 1) IS NULL \g /dev/null
 SELECT neural.train('numbers', 'sale', target => 'y', features => '{n,v}', layers => 'dense(2)', epochs => 1) IS NULL \g /dev/null
-SELECT neural.train('wide', 'sale', target => 'y', features => '{n,v}', layers => 'dense(256, relu) dense(256)', epochs => 1) IS NULL \g /dev/null
+SELECT neural.train('broad', 'sale', target => 'y', features => '{n,v}', layers => 'dense(256, relu) dense(256)', epochs => 1) IS NULL \g /dev/null
 SELECT neural.train('both', 'sale', targets => '{x,n}', features => '{t,d}', layers => 'dense(2)', epochs => 1) IS NULL \g /dev/null
 CREATE TABLE held AS SELECT model, model::text AS text, neural.export_model('m') AS bytes FROM m WHERE active;
 COPY (SELECT model FROM held) TO :'copies' (FORMAT binary);
@@ -36,7 +36,7 @@ CREATE TABLE statement (name text PRIMARY KEY, sql text);
 INSERT INTO statement VALUES
     ('predict, batch', 'SELECT neural.predict(''m'', s), neural.predict(''r'', s) FROM sale s'),
     ('predict, threads', 'SELECT set_config(''neural.predict_threads'', ''3'', true), set_config(''neural.batch_rows'', ''64'', true);
-        SELECT neural.predict(''wide'', s) FROM sale s'),
+        SELECT neural.predict(''broad'', s) FROM sale s'),
     ('predict, scalar', 'SELECT set_config(''neural.enable_batch'', ''off'', true); SELECT neural.predict(''m'', s) FROM sale s'),
     ('predict, not cached', 'SELECT set_config(''neural.model_cache_size'', ''0'', true); SELECT neural.predict(''m'', s) FROM sale s'),
     ('predict, array', 'SELECT neural.predict(''numbers'', ARRAY[n, 1, 2]::float8[]) FROM sale'),
