@@ -489,7 +489,7 @@ gpu_blas_dense(nn_device *d, int m, int n, int k, const float *x,
 	plan like = {};
 
 	/* it reads a bias by 16 bytes */
-	if (b == NULL || (uintptr_t) b % 16 != 0 ||
+	if (b == NULL || alignment(b) < MOST_ALIGNED ||
 		(f != NN_LINEAR && f != NN_RELU))
 		return false;
 	like.epilogue = f == NN_RELU ? EPILOGUE_RELU_BIAS : EPILOGUE_BIAS;

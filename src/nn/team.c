@@ -228,8 +228,7 @@ nn_team_start(nn_team *team, void (*work)(int member, void *arg), void *arg)
 void
 nn_team_wait(nn_team *team)
 {
-	if (nn_team_size(team) > 1)
-		meet(team);
+	nn_team_barrier(team);
 }
 
 void
