@@ -76,7 +76,7 @@ typedef struct bench
 	nn_layout layout;
 	nn_graph *graph;
 	nn_real *params, *x, *y; /* params: the host's */
-	uint32_t *index;
+	nn_order order;
 	size_t rows;
 } bench;
 
@@ -113,11 +113,8 @@ open_bench(bench *b, const char *network, int width, size_t rows)
 	must(cuda.open(&b->d, 0, &err));
 	b->x = random_numbers(&b->d, rows * (size_t) width);
 	b->y = random_numbers(&b->d, rows);
-	b->index = malloc(rows * sizeof(uint32_t));
-	if (b->index == NULL)
-		exit(1);
-	nn_random_permutation(nn_random_key(1, NN_STREAM_SHUFFLE, 0), b->index,
-						  rows);
+	b->order = nn_random_order(nn_random_key(1, NN_STREAM_SHUFFLE, 0),
+							   (uint32_t) rows);
 }
 
 static void
@@ -126,7 +123,6 @@ close_bench(bench *b)
 	b->d.ops->free(&b->d, b->x);
 	b->d.ops->free(&b->d, b->y);
 	cuda.close(&b->d);
-	free(b->index);
 }
 
 /* Seconds of a step of training. */
@@ -150,8 +146,10 @@ train(bench *b, int batch, nn_precision precision)
 	must(t != NULL);
 	for (;; steps++)
 	{
-		nn_batch rows = {
-			.rows = batch, .index = b->index + at, .x = b->x, .y = b->y};
+		nn_batch rows = {.rows = batch,
+						 .which = {b->order, (uint32_t) at},
+						 .x = b->x,
+						 .y = b->y};
 
 		if (steps == warm || (steps > warm && steps % 32 == 0))
 		{

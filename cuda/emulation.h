@@ -6,8 +6,9 @@
  *
  * - Every thread of a block is a fiber.  Warps run in random order, each as
  *	 far as it can go before the next begins, and so do the threads of a warp
- *	 between its warp operations.  So a thread that counts on a barrier that is
- *	 not there finds another's work undone, or its own overwritten.
+ *	 between its warp operations, and the blocks of a grid that meet at a barrier
+ *	 of all.  So a thread that counts on a barrier that is not there finds
+ *	 another's work undone, or its own overwritten.
  * - Shared memory is filled with NaN before each block, device memory when it
  *	 is allocated.
  * - Threads of a block that wait at different places abort, as do warp
@@ -44,6 +45,7 @@ extern "C"
 #define __forceinline__ inline
 #define __noinline__	__attribute__((noinline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct dim3
 {
@@ -87,6 +89,7 @@ enum fiber_state
 {
 	READY,
 	AT_BARRIER,
+	AT_BARRIER_OF_ALL,
 	AT_WARP_OPERATION,
 	DONE
 };
@@ -114,19 +117,27 @@ struct shared_variable
 };
 
 const size_t STACK = 64 * 1024, SHARED_SIZE = 48 * 1024;
-const unsigned WARP = 32, MOST_THREADS = 1024;
+const unsigned WARP = 32, MOST_THREADS = 1024, MOST_BLOCKS = 16;
 
-inline fiber *fibers[MOST_THREADS];
+/* A block, of which a grid has more than one at a time only where all meet. */
+struct block_state
+{
+	dim3 index;
+	fiber *fibers[MOST_THREADS];
+	/* what lanes show each other; of two operations, as a fast lane may already
+	 * be at the next while a slow one still reads */
+	uint64_t shown[MOST_THREADS][2];
+	alignas(256) char shared_memory[SHARED_SIZE];
+	std::vector<shared_variable> shared_variables;
+	size_t shared_used;
+};
+
+inline block_state blocks[MOST_BLOCKS];
+inline block_state *block = blocks; /* that is running */
 inline fiber *current;
 inline jmp_buf scheduler;
 inline std::function<void()> work;
-inline dim3 block_index;
-/* what lanes show each other; of two operations, as a fast lane may already be
- * at the next while a slow one still reads */
-inline uint64_t shown[MOST_THREADS][2];
-alignas(256) inline char shared_memory[SHARED_SIZE];
-inline std::vector<shared_variable> shared_variables;
-inline size_t shared_used;
+inline bool meets; /* whether all blocks of the grid run at once */
 inline std::mt19937 rng;
 
 [[noreturn]] inline void
@@ -136,7 +147,8 @@ die(const char *what)
 	if (current != NULL)
 		fprintf(stderr, " at %s:%d, block %u %u %u, thread %u",
 				current->file ? current->file : "?", current->line,
-				block_index.x, block_index.y, block_index.z, current->number);
+				block->index.x, block->index.y, block->index.z,
+				current->number);
 	fprintf(stderr, "\n");
 	abort();
 }
@@ -212,6 +224,19 @@ barrier(const char *file, int line)
 		wait_as(AT_BARRIER, file, line);
 }
 
+inline void
+barrier_of_all(const char *file, int line)
+{
+	emulated_device *e = &EMULATED_DEVICE;
+	int number = barrier_number(file, line);
+
+	if (!meets)
+		die("a barrier of all blocks in a launch that is not cooperative");
+	e->barriers[number].tests[e->test] = true;
+	if (number != e->without)
+		wait_as(AT_BARRIER_OF_ALL, file, line);
+}
+
 inline unsigned
 lane(void)
 {
@@ -228,7 +253,7 @@ show(T value, unsigned mask, const char *file, int line)
 	static_assert(sizeof(T) <= sizeof(uint64_t), "a value of a register");
 	if (mask != 0xffffffff)
 		die("warp operation of a part of a warp");
-	memcpy(&shown[current->number][slot], &value, sizeof(T));
+	memcpy(&block->shown[current->number][slot], &value, sizeof(T));
 	wait_as(AT_WARP_OPERATION, file, line);
 	return slot;
 }
@@ -239,7 +264,7 @@ seen(unsigned slot, unsigned from)
 {
 	T value;
 
-	memcpy(&value, &shown[current->number - lane() + from % WARP][slot],
+	memcpy(&value, &block->shown[current->number - lane() + from % WARP][slot],
 		   sizeof(T));
 	return value;
 }
@@ -268,24 +293,25 @@ template <class T>
 T &
 shared(const char *file, int line)
 {
-	size_t at = (shared_used + 15) / 16 * 16;
+	size_t at = (block->shared_used + 15) / 16 * 16;
 
-	for (const shared_variable &v : shared_variables)
+	for (const shared_variable &v : block->shared_variables)
 	{
 		if (v.line == line && v.size == sizeof(T) && strcmp(v.file, file) == 0)
-			return *(T *) (shared_memory + v.offset);
+			return *(T *) (block->shared_memory + v.offset);
 	}
 	if (at + sizeof(T) > SHARED_SIZE)
 		die("out of shared memory");
-	shared_used = at + sizeof(T);
-	shared_variables.push_back({file, line, sizeof(T), at});
-	return *(T *) (shared_memory + at);
+	block->shared_used = at + sizeof(T);
+	block->shared_variables.push_back({file, line, sizeof(T), at});
+	return *(T *) (block->shared_memory + at);
 }
 
 /* Run the threads of a warp until all wait for other warps, or are done. */
 inline void
 run_warp(unsigned first)
 {
+	fiber **fibers = block->fibers;
 	unsigned order[WARP], waiting = WARP;
 
 	for (unsigned i = 0; i < WARP; i++)
@@ -312,10 +338,12 @@ run_warp(unsigned first)
 		die("threads of a warp wait for others that do not come");
 }
 
-/* Let all threads pass a barrier; false when all are done. */
+/* Let all threads pass a barrier of the block; false when they are at one of
+ * all blocks, or done. */
 inline bool
 pass_barrier(unsigned threads)
 {
+	fiber **fibers = block->fibers;
 	unsigned done = 0;
 
 	for (unsigned i = 0; i < threads; i++)
@@ -330,7 +358,34 @@ pass_barrier(unsigned threads)
 		if (fibers[i]->line != fibers[0]->line ||
 			strcmp(fibers[i]->file, fibers[0]->file) != 0)
 			die("threads are at different barriers");
+	}
+	if (fibers[0]->state == AT_BARRIER_OF_ALL)
+		return false;
+	for (unsigned i = 0; i < threads; i++)
 		fibers[i]->state = READY;
+	return true;
+}
+
+/* Let all blocks pass one of all; false when all are done. */
+inline bool
+pass_barrier_of_all(unsigned count, unsigned threads)
+{
+	unsigned done = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		done += blocks[i].fibers[0]->state == DONE;
+	if (done == count)
+		return false;
+	block = blocks;
+	current = block->fibers[0];
+	if (done > 0)
+		die("some blocks are at a barrier of all, others are gone");
+	for (unsigned i = 0; i < count; i++)
+	{
+		if (blocks[i].fibers[0]->line != current->line)
+			die("blocks are at different barriers of all");
+		for (unsigned j = 0; j < threads; j++)
+			blocks[i].fibers[j]->state = READY;
 	}
 	return true;
 }
@@ -352,28 +407,38 @@ new_fiber(unsigned number)
 	return f;
 }
 
+/* A block that is to begin, where another was before. */
+inline void
+begin_block(unsigned number, unsigned threads)
+{
+	const dim3 grid = emulated_grid_size, size = emulated_block_size;
+
+	block->index = dim3(number % grid.x, number / grid.x % grid.y,
+						number / grid.x / grid.y);
+	memset(block->shared_memory, 0xff, SHARED_SIZE);
+	block->shared_variables.clear();
+	block->shared_used = 0;
+	for (unsigned i = 0; i < threads; i++)
+	{
+		fiber *&f = block->fibers[i];
+
+		if (f == NULL)
+			f = new_fiber(i);
+		f->state = READY;
+		f->operations = 0;
+		f->file = NULL;
+		f->thread = dim3(i % size.x, i / size.x % size.y, i / size.x / size.y);
+	}
+}
+
+/* Run a block until it is at a barrier of all blocks, or done. */
 inline void
 run_block(unsigned threads)
 {
 	std::vector<unsigned> warps;
 
-	memset(shared_memory, 0xff, SHARED_SIZE);
-	shared_variables.clear();
-	shared_used = 0;
-	for (unsigned i = 0; i < threads; i++)
-	{
-		if (fibers[i] == NULL)
-			fibers[i] = new_fiber(i);
-		fibers[i]->state = READY;
-		fibers[i]->operations = 0;
-		fibers[i]->file = NULL;
-		fibers[i]->thread =
-			dim3(i % emulated_block_size.x,
-				 i / emulated_block_size.x % emulated_block_size.y,
-				 i / emulated_block_size.x / emulated_block_size.y);
-		if (i % WARP == 0)
-			warps.push_back(i);
-	}
+	for (unsigned i = 0; i < threads; i += WARP)
+		warps.push_back(i);
 	do
 	{
 		std::shuffle(warps.begin(), warps.end(), rng);
@@ -383,26 +448,39 @@ run_block(unsigned threads)
 }
 
 inline void
-run_grid(dim3 grid, dim3 block, const std::function<void()> &kernel)
+run_grid(dim3 grid, dim3 size, bool cooperative,
+		 const std::function<void()> &kernel)
 {
-	unsigned threads = block.x * block.y * block.z;
-	std::vector<unsigned> blocks(grid.x * grid.y * grid.z);
+	unsigned threads = size.x * size.y * size.z;
+	std::vector<unsigned> order(grid.x * grid.y * grid.z);
 
 	if (threads == 0 || threads > MOST_THREADS || threads % WARP != 0 ||
-		blocks.empty() || grid.y > 65535 || grid.z > 65535)
+		order.empty() || grid.y > 65535 || grid.z > 65535)
 		die("a launch that no device takes");
 	work = kernel;
+	meets = cooperative;
 	emulated_grid_size = grid;
-	emulated_block_size = block;
-	for (unsigned i = 0; i < blocks.size(); i++)
-		blocks[i] = i;
-	std::shuffle(blocks.begin(), blocks.end(), rng);
-	for (unsigned i : blocks)
+	emulated_block_size = size;
+	for (unsigned i = 0; i < order.size(); i++)
 	{
-		block_index =
-			dim3(i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y);
-		run_block(threads);
+		order[i] = i;
+		if (cooperative)
+		{
+			block = &blocks[i];
+			begin_block(i, threads);
+		}
 	}
+	do
+	{
+		std::shuffle(order.begin(), order.end(), rng);
+		for (unsigned i : order)
+		{
+			block = &blocks[cooperative ? i : 0];
+			if (!cooperative)
+				begin_block(i, threads);
+			run_block(threads);
+		}
+	} while (cooperative && pass_barrier_of_all(order.size(), threads));
 	current = NULL;
 }
 
@@ -413,11 +491,12 @@ run_grid(dim3 grid, dim3 block, const std::function<void()> &kernel)
  */
 
 #define threadIdx (emulation::current->thread)
-#define blockIdx  emulation::block_index
+#define blockIdx  (emulation::block->index)
 #define blockDim  emulated_block_size
 #define gridDim	  emulated_grid_size
 
-#define __syncthreads() emulation::barrier(__FILE__, __LINE__)
+#define __syncthreads()	 emulation::barrier(__FILE__, __LINE__)
+#define BARRIER_OF_ALL() emulation::barrier_of_all(__FILE__, __LINE__)
 #define __shfl_xor_sync(mask, value, by)                                       \
 	emulation::shuffle(value, emulation::lane() ^ (by), mask, __FILE__,        \
 					   __LINE__)

@@ -58,7 +58,21 @@ struct graph_node
 	dim3 grid, block;
 	std::function<void()> kernel;
 	std::vector<std::function<void()>> jobs;
+	bool cooperative;
 };
+
+/* Put a kernel on the stream.  Blocks that meet must all be there at once. */
+inline cudaError_t
+put_kernel(dim3 grid, dim3 block, bool cooperative,
+		   const std::function<void()> &kernel)
+{
+	if (cooperative && EMULATED_DEVICE.no_cooperation)
+		die("a cooperative launch, which the device does not know");
+	if (cooperative && (grid.x > BLOCKS_AT_ONCE || grid.y * grid.z > 1))
+		return emulated_result(cudaErrorCooperativeLaunchTooLarge);
+	enqueue([=] { run_grid(grid, block, cooperative, kernel); });
+	return emulated_result();
+}
 
 } /* namespace emulation */
 
@@ -79,6 +93,7 @@ typedef struct cudaKernelNodeParams
 typedef struct CUgraphNode_st
 {
 	size_t place;
+	struct CUgraph_st *graph;
 } * cudaGraphNode_t;
 
 typedef struct CUgraph_st
@@ -88,8 +103,8 @@ typedef struct CUgraph_st
 } * cudaGraph_t, *cudaGraphExec_t;
 
 inline cudaError_t
-cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
-				 size_t, cudaStream_t stream)
+emulated_launch(const void *kernel, dim3 grid, dim3 block, void **arguments,
+				cudaStream_t stream, bool cooperative)
 {
 	auto bound = emulation::kernels.at(kernel)(kernel, arguments);
 
@@ -98,17 +113,39 @@ cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
 	if (stream->device != EMULATED_DEVICE.current)
 		return emulated_result(cudaErrorInvalidResourceHandle);
 	EMULATED_DEVICE.launches++;
-	emulation::enqueue([=] { emulation::run_grid(grid, block, bound); });
+	return emulation::put_kernel(grid, block, cooperative, bound);
+}
+
+inline cudaError_t
+cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **arguments,
+				 size_t, cudaStream_t stream)
+{
+	return emulated_launch(kernel, grid, block, arguments, stream, false);
+}
+
+inline cudaError_t
+cudaLaunchCooperativeKernel(const void *kernel, dim3 grid, dim3 block,
+							void **arguments, size_t, cudaStream_t stream)
+{
+	return emulated_launch(kernel, grid, block, arguments, stream, true);
+}
+
+inline cudaError_t
+cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *count, const void *, int,
+											  size_t)
+{
+	*count = emulation::BLOCKS_AT_ONCE / emulation::PROCESSORS;
 	return emulated_result();
 }
 
 inline emulation::graph_node
-emulated_node(const cudaKernelNodeParams *p)
+emulated_node(const cudaKernelNodeParams *p, bool cooperative)
 {
 	return {p->gridDim,
 			p->blockDim,
 			emulation::kernels.at(p->func)(p->func, p->kernelParams),
-			{}};
+			{},
+			cooperative};
 }
 
 inline cudaError_t
@@ -133,9 +170,27 @@ cudaGraphAddKernelNode(cudaGraphNode_t *node, cudaGraph_t graph,
 	if (count != (graph->nodes.empty() ? 0 : 1) ||
 		(count == 1 && after[0] != &graph->names.back()))
 		emulation::die("a graph that is no chain");
-	graph->nodes.push_back(emulated_node(p));
-	graph->names.push_back({graph->names.size()});
+	graph->nodes.push_back(emulated_node(p, false));
+	graph->names.push_back({graph->names.size(), graph});
 	*node = &graph->names.back();
+	return emulated_result();
+}
+
+typedef union cudaKernelNodeAttrValue
+{
+	int cooperative;
+} cudaKernelNodeAttrValue;
+
+typedef enum cudaKernelNodeAttrID
+{
+	cudaKernelNodeAttributeCooperative
+} cudaKernelNodeAttrID;
+
+inline cudaError_t
+cudaGraphKernelNodeSetAttribute(cudaGraphNode_t node, cudaKernelNodeAttrID,
+								const cudaKernelNodeAttrValue *value)
+{
+	node->graph->nodes[node->place].cooperative = value->cooperative != 0;
 	return emulated_result();
 }
 
@@ -160,7 +215,7 @@ cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
 		emulation::die("the end of no capture");
 	emulation::capturing = false;
 	*graph = new CUgraph_st();
-	(*graph)->nodes.push_back({dim3(), dim3(), {}, emulation::captured});
+	(*graph)->nodes.push_back({dim3(), dim3(), {}, emulation::captured, false});
 	return emulated_result();
 }
 
@@ -174,7 +229,7 @@ cudaGraphAddChildGraphNode(cudaGraphNode_t *node, cudaGraph_t graph,
 		(count == 1 && after[0] != &graph->names.back()))
 		emulation::die("a graph that is no chain");
 	graph->nodes.push_back(child->nodes.front());
-	graph->names.push_back({graph->names.size()});
+	graph->names.push_back({graph->names.size(), graph});
 	*node = &graph->names.back();
 	return emulated_result();
 }
@@ -215,7 +270,8 @@ cudaGraphExecKernelNodeSetParams(cudaGraphExec_t exec, cudaGraphNode_t node,
 	if (EMULATED_DEVICE.no_changes)
 		return cudaErrorInvalidValue;
 	EMULATED_DEVICE.changed_nodes++;
-	exec->nodes[node->place] = emulated_node(p);
+	exec->nodes[node->place] =
+		emulated_node(p, exec->nodes[node->place].cooperative);
 	return emulated_result();
 }
 
@@ -225,9 +281,13 @@ cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
 	EMULATED_DEVICE.graphs++;
 	for (const emulation::graph_node &n : exec->nodes)
 	{
-		if (n.kernel)
-			emulation::enqueue(
-				[=] { emulation::run_grid(n.grid, n.block, n.kernel); });
+		cudaError_t result =
+			n.kernel ? emulation::put_kernel(n.grid, n.block, n.cooperative,
+											 n.kernel)
+					 : emulated_result();
+
+		if (result != cudaSuccess)
+			return result;
 		for (const std::function<void()> &job : n.jobs)
 			emulation::enqueue(job);
 	}

@@ -31,6 +31,9 @@ namespace emulation
  * --- memory and the order of work ---
  */
 
+const int PROCESSORS = 4;
+const unsigned BLOCKS_AT_ONCE = 2 * PROCESSORS;
+
 struct piece
 {
 	char *pages;
@@ -168,6 +171,7 @@ typedef enum cudaError
 	cudaErrorInvalidDevice = 101,
 	cudaErrorInvalidResourceHandle = 400,
 	cudaErrorIllegalAddress = 700,
+	cudaErrorCooperativeLaunchTooLarge = 720,
 	cudaErrorUnknown = 999
 } cudaError_t;
 
@@ -182,7 +186,8 @@ typedef enum cudaDeviceAttr
 {
 	cudaDevAttrMultiProcessorCount = 16,
 	cudaDevAttrComputeCapabilityMajor = 75,
-	cudaDevAttrComputeCapabilityMinor = 76
+	cudaDevAttrComputeCapabilityMinor = 76,
+	cudaDevAttrCooperativeLaunch = 95
 } cudaDeviceAttr;
 
 typedef struct CUstream_st
@@ -226,6 +231,8 @@ cudaGetErrorString(cudaError_t e)
 			return "unknown error";
 		case cudaErrorIllegalAddress:
 			return "an illegal memory access was encountered";
+		case cudaErrorCooperativeLaunchTooLarge:
+			return "too many blocks in cooperative launch";
 		case cudaErrorInvalidValue:
 			break;
 	}
@@ -259,9 +266,21 @@ cudaSetDevice(int device)
 inline cudaError_t
 cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-	*value = attribute == cudaDevAttrMultiProcessorCount	  ? 4
-			 : attribute == cudaDevAttrComputeCapabilityMajor ? 9
-															  : 0;
+	switch (attribute)
+	{
+		case cudaDevAttrMultiProcessorCount:
+			*value = emulation::PROCESSORS;
+			break;
+		case cudaDevAttrComputeCapabilityMajor:
+			*value = 9;
+			break;
+		case cudaDevAttrComputeCapabilityMinor:
+			*value = 0;
+			break;
+		case cudaDevAttrCooperativeLaunch:
+			*value = !EMULATED_DEVICE.no_cooperation;
+			break;
+	}
 	return emulated_result();
 }
 

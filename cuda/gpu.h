@@ -64,35 +64,52 @@ typedef struct gpu_table
 	char host[]; /* what was copied */
 } gpu_table;
 
-/* A buffer on its way to the device, in memory the device reads by itself. */
+/* Rows on their way to the device, in memory it reads by itself. */
 typedef struct gpu_slot
 {
-	size_t size, used;
-	void *host, *device;
+	size_t size;
+	void *host;
 	cudaEvent_t copied;
 	bool waiting;
-	uint64_t step; /* that it was used in */
 } gpu_slot;
 
-#define GPU_SLOTS 4
 /* Rows, targets and weights of two steps. */
 #define GPU_ROW_SLOTS 6
+
+/* Steps that are on the stream: see graph.cu. */
+typedef struct gpu_group
+{
+	cudaEvent_t done;
+	bool waiting;
+} gpu_group;
+
+#define GPU_GROUPS 2
+
+/* How many blocks of a kernel run at once. */
+typedef struct gpu_room
+{
+	const void *kernel;
+	size_t blocks;
+} gpu_room;
+
+#define GPU_ROOMS 4
 
 typedef struct gpu_state
 {
 	cudaStream_t stream;
 	int processors, major; /* of compute capability */
-	cudaError_t failure; /* the first */
-	const char *doing;	 /* what failed */
+	int cooperates;		   /* whether blocks of a grid can meet */
+	cudaError_t failure;   /* the first */
+	const char *doing;	   /* what failed */
 	void *scratch;
 	size_t scratch_size;
 	gpu_table *tables;
-	gpu_slot slot[GPU_SLOTS];
-	int last_slot;
-	gpu_slot rows[GPU_ROW_SLOTS]; /* without device memory */
+	gpu_slot rows[GPU_ROW_SLOTS];
 	int last_rows;
-	uint64_t step; /* begun so far */
-	bool noting;   /* launches are put off: see graph.cu */
+	gpu_group group[GPU_GROUPS];
+	int this_group, group_steps, most_steps;
+	gpu_room room[GPU_ROOMS];
+	bool noting; /* launches are put off: see graph.cu */
 	struct gpu_steps *steps;
 	struct gpu_blas *blas; /* cuBLASLt, or NULL */
 	bool blas_tried;
@@ -115,10 +132,9 @@ extern bool gpu_check(gpu_state *s, cudaError_t result, const char *doing);
  */
 extern void *gpu_scratch(nn_device *d, size_t bytes);
 
-/* The copies on the device of an array that hardly changes, and of one that is
- * new in most steps.  The host may overwrite its own at once. */
+/* The copy on the device of an array that hardly changes.  The host may
+ * overwrite its own at once. */
 extern const void *gpu_constant(nn_device *d, const void *host, size_t bytes);
-extern const void *gpu_passing(nn_device *d, const void *host, size_t bytes);
 extern void gpu_staging_release(gpu_state *s);
 
 /* What work takes (costs.cu): measured once, when a context has been made. */
@@ -147,10 +163,20 @@ gpu_round_up(size_t n, size_t by)
 
 #define GPU_MAX_ARGUMENTS 16
 
+/* A kernel with its grid; blocks that meet wait for each other. */
+typedef struct gpu_kernel
+{
+	const void *function;
+	dim3 grid, block;
+	bool meets;
+} gpu_kernel;
+
 /* Note a launch down for the end of the step; false: start the kernel now. */
-extern bool gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block,
-					 int count, const void *const *arguments,
-					 const size_t *sizes);
+extern bool gpu_note(gpu_state *s, const gpu_kernel *k, int count,
+					 const void *const *arguments, const size_t *sizes);
+
+/* How many blocks of BLOCK_THREADS of a kernel run at once. */
+extern size_t gpu_room_for(gpu_state *s, const void *kernel);
 
 /* The same of a product by cuBLASLt, of a plan that has worked before. */
 typedef struct gpu_product
@@ -172,11 +198,26 @@ extern bool gpu_blas_multiply(gpu_state *s, const gpu_product *p);
 extern void gpu_flush(gpu_state *s);
 extern void gpu_steps_release(gpu_state *s);
 
+/* Start a kernel at once. */
+static inline void
+gpu_start_kernel(gpu_state *s, const gpu_kernel *k, void **arguments)
+{
+	gpu_check(s,
+			  k->meets
+				  ? cudaLaunchCooperativeKernel(k->function, k->grid, k->block,
+												arguments, 0, s->stream)
+				  : cudaLaunchKernel(k->function, k->grid, k->block, arguments,
+									 0, s->stream),
+			  "start a kernel");
+}
+
 /* The arguments as the kernel takes them. */
 template <class... P>
 static inline void
-gpu_start(gpu_state *s, void (*kernel)(P...), dim3 grid, dim3 block, P... args)
+gpu_start(gpu_state *s, void (*kernel)(P...), dim3 grid, dim3 block, bool meets,
+		  P... args)
 {
+	const gpu_kernel k = {(const void *) kernel, grid, block, meets};
 	const void *at[] = {(const void *) &args...};
 	const size_t sizes[] = {sizeof(P)...};
 
@@ -184,12 +225,8 @@ gpu_start(gpu_state *s, void (*kernel)(P...), dim3 grid, dim3 block, P... args)
 #ifndef __CUDACC__
 	emulation::know_kernel(kernel);
 #endif
-	if (!gpu_note(s, (const void *) kernel, grid, block, sizeof...(P), at,
-				  sizes))
-		gpu_check(s,
-				  cudaLaunchKernel((const void *) kernel, grid, block,
-								   (void **) at, 0, s->stream),
-				  "start a kernel");
+	if (!gpu_note(s, &k, sizeof...(P), at, sizes))
+		gpu_start_kernel(s, &k, (void **) at);
 }
 
 template <class... P, class... A>
@@ -199,7 +236,19 @@ gpu_launch(nn_device *d, void (*kernel)(P...), dim3 grid, dim3 block, A... args)
 	gpu_state *s = gpu_of(d);
 
 	if (s->failure == cudaSuccess)
-		gpu_start<P...>(s, kernel, grid, block, args...);
+		gpu_start<P...>(s, kernel, grid, block, false, args...);
+}
+
+/* The same of one whose blocks meet; there must be room for all of them. */
+template <class... P, class... A>
+static inline void
+gpu_launch_to_meet(nn_device *d, void (*kernel)(P...), dim3 grid, dim3 block,
+				   A... args)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->failure == cudaSuccess)
+		gpu_start<P...>(s, kernel, grid, block, true, args...);
 }
 
 template <class F>
@@ -336,6 +385,8 @@ extern void gpu_add_partials(nn_device *d, int count, const double *partials,
 
 extern void gpu_begin_step(nn_device *d);
 extern void gpu_end_step(nn_device *d);
+extern void gpu_places(nn_device *d, const nn_rows *rows, int m,
+					   uint32_t *index);
 extern void gpu_upload_rows(nn_device *d, int m, int n, const float *x,
 							const uint32_t *index, float *y);
 extern void gpu_gather(nn_device *d, int m, int n, const float *x,

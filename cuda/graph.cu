@@ -14,10 +14,15 @@
  * have changed is captured again.
  *
  * Work that a graph cannot have (copies to and from the host) makes the notes
- * come true at once, and the rest of the step is done as it comes.  Memory that
- * the host hands over in the meantime goes to buffers that nothing noted down
- * reads yet.
+ * come true at once, and the rest of the step is done as it comes.
+ *
+ * The host puts steps on the stream faster than they are done, and whoever
+ * cancels has to wait for all that is there.  So the host waits, but never for
+ * the last steps: they form groups, of which two are under way, and a group has
+ * as many steps as take some milliseconds.
  */
+#include <time.h>
+
 #include "gpu.h"
 
 #define MAX_GRAPHS 4
@@ -27,8 +32,7 @@
  * the one argument there. */
 typedef struct note
 {
-	const void *kernel; /* NULL: a product */
-	dim3 grid, block;
+	gpu_kernel kernel; /* without a function: a product */
 	int count;
 	size_t at[GPU_MAX_ARGUMENTS], size[GPU_MAX_ARGUMENTS];
 	size_t end; /* of its arguments */
@@ -79,7 +83,7 @@ make_room(void **list, size_t size, size_t *room, size_t wanted)
 }
 
 static bool
-add_note(notes *to, const void *kernel, dim3 grid, dim3 block, int count,
+add_note(notes *to, const gpu_kernel *kernel, int count,
 		 const void *const *arguments, const size_t *sizes)
 {
 	size_t bytes = to->used, room = (size_t) to->room;
@@ -93,9 +97,7 @@ add_note(notes *to, const void *kernel, dim3 grid, dim3 block, int count,
 		return false;
 	to->room = (int) room;
 	n = &to->list[to->count++];
-	n->kernel = kernel;
-	n->grid = grid;
-	n->block = block;
+	n->kernel = *kernel;
 	n->count = count;
 	for (int i = 0; i < count; i++)
 	{
@@ -138,17 +140,14 @@ start_kernels(gpu_state *s, const notes *from)
 		const note *n = &from->list[i];
 		void *arguments[GPU_MAX_ARGUMENTS];
 
-		if (n->kernel == NULL)
+		if (n->kernel.function == NULL)
 		{
 			if (!gpu_blas_multiply(s, product_of(from, n)))
 				gpu_check(s, cudaErrorUnknown, "make a product of matrices");
 			continue;
 		}
 		find_arguments(from, n, arguments);
-		gpu_check(s,
-				  cudaLaunchKernel(n->kernel, n->grid, n->block, arguments, 0,
-								   s->stream),
-				  "start a kernel");
+		gpu_start_kernel(s, &n->kernel, arguments);
 	}
 }
 
@@ -164,12 +163,12 @@ gpu_flush(gpu_state *s)
 }
 
 bool
-gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block, int count,
+gpu_note(gpu_state *s, const gpu_kernel *k, int count,
 		 const void *const *arguments, const size_t *sizes)
 {
 	if (!s->noting)
 		return false;
-	if (add_note(&s->steps->now, kernel, grid, block, count, arguments, sizes))
+	if (add_note(&s->steps->now, k, count, arguments, sizes))
 		return true;
 	gpu_flush(s);
 	return false;
@@ -178,10 +177,11 @@ gpu_note(gpu_state *s, const void *kernel, dim3 grid, dim3 block, int count,
 bool
 gpu_note_product(gpu_state *s, const gpu_product *p)
 {
+	const gpu_kernel none = {};
 	const void *argument = p;
 	const size_t size = sizeof(*p);
 
-	return gpu_note(s, NULL, dim3(1), dim3(1), 1, &argument, &size);
+	return gpu_note(s, &none, 1, &argument, &size);
 }
 
 static void
@@ -204,9 +204,9 @@ node_params(const notes *from, const note *n, void **arguments)
 	cudaKernelNodeParams p = {};
 
 	find_arguments(from, n, arguments);
-	p.func = (void *) n->kernel;
-	p.gridDim = n->grid;
-	p.blockDim = n->block;
+	p.func = (void *) n->kernel.function;
+	p.gridDim = n->kernel.grid;
+	p.blockDim = n->kernel.block;
 	p.kernelParams = arguments;
 	return p;
 }
@@ -254,6 +254,25 @@ set_product(gpu_state *s, step_graph *g, int i, const gpu_product *p)
 	return result == cudaSuccess;
 }
 
+/* Make the graph's node of a kernel. */
+static bool
+add_kernel(step_graph *g, const notes *from, int i)
+{
+	const note *n = &from->list[i];
+	void *arguments[GPU_MAX_ARGUMENTS];
+	cudaKernelNodeParams p = node_params(from, n, arguments);
+	cudaKernelNodeAttrValue value = {};
+
+	value.cooperative = 1;
+	return cudaGraphAddKernelNode(&g->nodes[i], g->graph,
+								  i > 0 ? &g->nodes[i - 1] : NULL,
+								  i > 0 ? 1 : 0, &p) == cudaSuccess &&
+		   (!n->kernel.meets ||
+			cudaGraphKernelNodeSetAttribute(g->nodes[i],
+											cudaKernelNodeAttributeCooperative,
+											&value) == cudaSuccess);
+}
+
 /* A graph of the notes, which it takes over; NULL: it cannot be made. */
 static step_graph *
 make_graph(gpu_state *s, notes *from)
@@ -266,21 +285,13 @@ make_graph(gpu_state *s, notes *from)
 		return NULL;
 	g->nodes = (cudaGraphNode_t *) calloc(count, sizeof(cudaGraphNode_t));
 	ok = g->nodes != NULL && cudaGraphCreate(&g->graph, 0) == cudaSuccess;
-	for (size_t i = 0; i < count && ok; i++)
+	for (int i = 0; i < from->count && ok; i++)
 	{
 		const note *n = &from->list[i];
-		void *arguments[GPU_MAX_ARGUMENTS];
-		cudaKernelNodeParams p;
 
-		if (n->kernel == NULL)
-		{
-			ok = set_product(s, g, (int) i, product_of(from, n));
-			continue;
-		}
-		p = node_params(from, n, arguments);
-		ok = cudaGraphAddKernelNode(&g->nodes[i], g->graph,
-									i > 0 ? &g->nodes[i - 1] : NULL,
-									i > 0 ? 1 : 0, &p) == cudaSuccess;
+		ok = n->kernel.function == NULL
+				 ? set_product(s, g, i, product_of(from, n))
+				 : add_kernel(g, from, i);
 	}
 	if (!ok || cudaGraphInstantiate(&g->exec, g->graph, 0) != cudaSuccess)
 	{
@@ -309,8 +320,10 @@ same_kernels(const notes *a, const notes *b)
 	{
 		const note *x = &a->list[i], *y = &b->list[i];
 
-		if (x->kernel != y->kernel || !same_size(x->grid, y->grid) ||
-			!same_size(x->block, y->block) || x->count != y->count)
+		if (x->kernel.function != y->kernel.function ||
+			!same_size(x->kernel.grid, y->kernel.grid) ||
+			!same_size(x->kernel.block, y->kernel.block) ||
+			x->kernel.meets != y->kernel.meets || x->count != y->count)
 			return false;
 	}
 	return true;
@@ -331,7 +344,7 @@ set_arguments(gpu_state *s, step_graph *g, const notes *from)
 		if (memcmp(g->made_of.bytes + first, from->bytes + first,
 				   n->end - first) == 0)
 			continue;
-		if (n->kernel == NULL)
+		if (n->kernel.function == NULL)
 			ok = set_product(s, g, i, product_of(from, n));
 		else
 		{
@@ -383,7 +396,6 @@ gpu_begin_step(nn_device *d)
 {
 	gpu_state *s = gpu_of(d);
 
-	s->step++;
 	if (s->failure != cudaSuccess)
 		return;
 	if (s->steps == NULL)
@@ -391,21 +403,61 @@ gpu_begin_step(nn_device *d)
 	s->noting = s->steps != NULL && !s->steps->useless;
 }
 
-void
-gpu_end_step(nn_device *d)
+static double
+now(void)
 {
-	gpu_state *s = gpu_of(d);
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+#define MOST_OF_GROUP  64
+#define TOO_SHORT_WAIT 0.001 /* seconds */
+#define TOO_LONG_WAIT  0.005
+
+/* Wait for the group before this one, when this one is full. */
+static void
+keep_up(gpu_state *s)
+{
+	gpu_group *g = &s->group[s->this_group];
+	double seconds;
+
+	if (s->failure != cudaSuccess || ++s->group_steps < s->most_steps)
+		return;
+	g->waiting = gpu_check(s, cudaEventRecord(g->done, s->stream), "compute");
+	s->group_steps = 0;
+	s->this_group = (s->this_group + 1) % GPU_GROUPS;
+	g = &s->group[s->this_group];
+	if (!g->waiting)
+		return;
+	seconds = now();
+	g->waiting = !gpu_check(s, cudaEventSynchronize(g->done), "compute");
+	seconds = now() - seconds;
+	if (seconds < TOO_SHORT_WAIT && s->most_steps < MOST_OF_GROUP)
+		s->most_steps = 2 * s->most_steps + (s->most_steps == 0);
+	else if (seconds > TOO_LONG_WAIT)
+		s->most_steps /= 2;
+}
+
+/* Start what has been noted down of a step, together if it can be had. */
+static void
+start_step(gpu_state *s)
+{
 	struct gpu_steps *steps = s->steps;
 	step_graph *g;
 
-	if (!s->noting)
+	/* one kernel is started as fast alone */
+	if (steps->now.count < 2 || s->failure != cudaSuccess)
+	{
+		gpu_flush(s);
 		return;
-	g = steps->now.count > 0 && s->failure == cudaSuccess ? find_graph(s)
-														  : NULL;
+	}
+	g = find_graph(s);
 	if (g == NULL)
 	{
 		/* whatever the reason, it would be the same next time */
-		steps->useless = steps->now.count > 0;
+		steps->useless = true;
 		gpu_flush(s);
 		return;
 	}
@@ -414,6 +466,36 @@ gpu_end_step(nn_device *d)
 	steps->now.used = 0;
 	g->last_used = ++steps->steps;
 	gpu_check(s, cudaGraphLaunch(g->exec, s->stream), "start a step");
+}
+
+void
+gpu_end_step(nn_device *d)
+{
+	gpu_state *s = gpu_of(d);
+
+	if (s->noting)
+		start_step(s);
+	keep_up(s);
+}
+
+size_t
+gpu_room_for(gpu_state *s, const void *kernel)
+{
+	gpu_room *r = s->room;
+	int blocks = 0;
+
+	while (r->kernel != NULL && r->kernel != kernel &&
+		   r < s->room + GPU_ROOMS - 1)
+		r++;
+	if (r->kernel == kernel)
+		return r->blocks;
+	gpu_check(s,
+			  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel,
+															BLOCK_THREADS, 0),
+			  "look at a kernel");
+	r->kernel = kernel;
+	r->blocks = (size_t) blocks * (size_t) s->processors;
+	return r->blocks;
 }
 
 void

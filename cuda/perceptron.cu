@@ -1,26 +1,22 @@
 /*
  * perceptron.cu
- *	  Small dense layers as a whole: forward, loss and backward in one kernel.
+ *	  Small dense layers as a whole: rows, forward, loss, backward and update
+ *	  in one kernel.
  *
  * Layer by layer, a small network spends its time on starting kernels and on
  * bringing activations to memory and back.  Here a block takes a tile of rows
  * through all layers and back again.  What flows between layers stays in
  * shared memory; the weights, which all blocks read, stay in the caches.  On
- * the way back the slopes overwrite the activations they have used up.
- *
- * Each block adds the gradients of its tiles up in memory of its own, in order
- * of the tiles, and a second kernel adds those of the blocks, in an order of
- * its own.  So the sums depend on shapes only.
+ * the way back the slopes overwrite the activations they have used up.  How a
+ * step ends is in perceptron.h.
  */
 #include "classes.h"
 #include "perceptron.h"
 
-#define OWN			 4	   /* rows and columns of a product that a thread has */
-#define NUMBERS		 11264 /* in shared memory */
-#define MOST_ROWS	 32	   /* of a tile */
-#define LEAST_ROWS	 8
-#define SUMMED		 32 /* numbers that a block of add_blocks adds up */
-#define SHARES		 8	/* of the blocks whose numbers they are */
+#define OWN		   4	 /* rows and columns of a product that a thread has */
+#define NUMBERS	   11264 /* in shared memory */
+#define MOST_ROWS  32	 /* of a tile */
+#define LEAST_ROWS 8
 
 typedef struct layer
 {
@@ -37,12 +33,10 @@ typedef struct perceptron
 	int nlayers;
 	layer layers[NN_MLP_LAYERS];
 	const float *x;
+	nn_rows x_rows, y_rows;
 	float *dx; /* or NULL */
 	float dx_beta;
 	nn_loss_args loss;
-	size_t nparams;
-	float *partial; /* gradients of the blocks */
-	double *losses;
 } perceptron;
 
 /* The same of a number of a tile that begins at row first. */
@@ -55,12 +49,12 @@ slope_at(const layer &l, int rows, int first, const float *kept, int at)
 }
 
 static __device__ void
-load_rows(const perceptron &p, int first, float *kept)
+load_rows(const perceptron &p, int count, const tile_rows &at, float *kept)
 {
-	int k = p.layers[0].k, count = p.m - first;
+	int k = p.layers[0].k;
 
 	for (int i = threadIdx.x; i < p.rows * k; i += BLOCK_THREADS)
-		kept[i] = i < count * k ? p.x[(size_t) first * k + i] : 0;
+		kept[i] = i < count * k ? p.x[(size_t) at.x[i / k] * k + i % k] : 0;
 }
 
 static __device__ void
@@ -68,7 +62,8 @@ go_forward(const layer &l, int rows, int first, float *kept)
 {
 	const float *x = kept + (size_t) l.in * rows;
 
-	for (int s = threadIdx.x; s < squares_of<OWN>(rows, l.n); s += BLOCK_THREADS)
+	for (int s = threadIdx.x; s < squares_of<OWN>(rows, l.n);
+		 s += BLOCK_THREADS)
 	{
 		square at = square_of<OWN>(s, l.n);
 		float sum[OWN][OWN] = {};
@@ -103,7 +98,7 @@ go_forward(const layer &l, int rows, int first, float *kept)
 
 /* Losses of numbers, whose slopes take the predictions' place. */
 static __device__ double
-judge_numbers(const perceptron &p, int first, float *kept)
+judge_numbers(const perceptron &p, int first, const tile_rows &at, float *kept)
 {
 	const layer &l = p.layers[p.nlayers - 1];
 	const nn_loss_args &a = p.loss;
@@ -113,18 +108,19 @@ judge_numbers(const perceptron &p, int first, float *kept)
 
 	for (int i = threadIdx.x; i < p.rows * l.n; i += BLOCK_THREADS)
 	{
-		int row = first + i / l.n;
 		double weight;
 		float slope;
+		size_t row;
 
-		if (row >= p.m)
+		if (first + i / l.n >= p.m)
 		{
 			pred[i] = 0;
 			continue;
 		}
+		row = at.y[i / l.n];
 		weight = a.weight ? a.weight[row] : 1;
 		sum += weight * nn_loss_formula(a.kind, p0, p1, pred[i],
-										a.y[(size_t) first * l.n + i], &slope);
+										a.y[row * l.n + i % l.n], &slope);
 		pred[i] = slope * (float) (weight * a.scale / l.n) *
 				  slope_at(l, p.rows, first, kept, i);
 	}
@@ -133,7 +129,7 @@ judge_numbers(const perceptron &p, int first, float *kept)
 
 /* Those of classes, of which a warp takes a row. */
 static __device__ double
-judge_classes(const perceptron &p, int first, float *kept)
+judge_classes(const perceptron &p, int first, const tile_rows &at, float *kept)
 {
 	const layer &l = p.layers[p.nlayers - 1];
 	int lane = threadIdx.x % WARP;
@@ -150,7 +146,7 @@ judge_classes(const perceptron &p, int first, float *kept)
 				pred[j] = 0;
 			continue;
 		}
-		of = loss_of_row(p.loss, first + r, pred);
+		of = loss_of_row(p.loss, at.y[r], pred);
 		if (lane == 0)
 			sum += of.value;
 		for (int j = lane; j < l.n; j += WARP)
@@ -209,7 +205,8 @@ go_back(const perceptron &p, int number, int first, float *kept)
 	const layer &l = p.layers[number];
 	const float *dz = kept + (size_t) l.out * p.rows;
 
-	for (int s = threadIdx.x; s < squares_of<OWN>(p.rows, l.k); s += BLOCK_THREADS)
+	for (int s = threadIdx.x; s < squares_of<OWN>(p.rows, l.k);
+		 s += BLOCK_THREADS)
 	{
 		square at = square_of<OWN>(s, l.k);
 		float sum[OWN][OWN] = {};
@@ -245,27 +242,29 @@ go_back(const perceptron &p, int number, int first, float *kept)
 	}
 }
 
-static __global__ void
-__launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
+static __device__ double
+train_tiles(const perceptron &p, float *partial, float *kept)
 {
-	SHARED(kept, float[NUMBERS]);
-	float *partial = p.partial + blockIdx.x * p.nparams;
+	SHARED(at, tile_rows);
 	bool classes = is_of_classes(p.loss);
 	double loss = 0;
 
 	for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x)
 	{
 		int first = tile * p.rows;
+		int count = p.m - first < p.rows ? p.m - first : p.rows;
 
-		load_rows(p, first, kept);
+		find_rows(p.x_rows, p.y_rows, first, count, at);
+		__syncthreads();
+		load_rows(p, count, at, kept);
 		for (int i = 0; i < p.nlayers; i++)
 		{
 			__syncthreads();
 			go_forward(p.layers[i], p.rows, first, kept);
 		}
 		__syncthreads();
-		loss += classes ? judge_classes(p, first, kept)
-						: judge_numbers(p, first, kept);
+		loss += classes ? judge_classes(p, first, at, kept)
+						: judge_numbers(p, first, at, kept);
 		for (int i = p.nlayers - 1; i >= 0; i--)
 		{
 			__syncthreads();
@@ -277,59 +276,42 @@ __launch_bounds__(BLOCK_THREADS) train_tiles(perceptron p)
 			__syncthreads();
 			go_back(p, i, first, kept);
 		}
-		__syncthreads();
 	}
-	loss = block_sum(loss);
-	if (threadIdx.x == 0)
-		p.losses[blockIdx.x] = loss;
+	return loss;
 }
 
-typedef double share_sums[SHARES][SUMMED];
-
-/*
- * Add up SUMMED numbers of all blocks.  A thread has a share of the blocks:
- * one that had them all would wait for memory some hundred times in turn.
- */
 static __global__ void
-add_blocks(gradients g, size_t blocks, const float *partial)
+__launch_bounds__(BLOCK_THREADS)
+	step_of_perceptron(const __grid_constant__ perceptron p,
+					   const __grid_constant__ gradients g, bool meets)
+{
+	SHARED(kept, float[NUMBERS]);
+	double loss = train_tiles(p, g.partial + blockIdx.x * g.size, kept);
+
+	loss = block_sum(loss);
+	if (threadIdx.x == 0)
+		g.losses[blockIdx.x] = loss;
+	if (!meets)
+		return;
+	BARRIER_OF_ALL();
+	finish_step(g, *(share_sums *) kept);
+}
+
+static __global__ void
+end_of_step(const __grid_constant__ gradients g)
 {
 	SHARED(sums, share_sums);
-	const int share = threadIdx.x / SUMMED, lane = threadIdx.x % SUMMED;
-	const size_t i = (size_t) blockIdx.x * SUMMED + lane;
-	const size_t end = blocks * (share + 1) / SHARES;
-	int number = 0;
-	double sum = 0;
 
-	while (number < g.count && i >= g.part[number + 1].begin)
-		number++;
-
-	const gradient_part &p = g.part[number];
-
-	if (number < g.count)
-	{
-		gpu_place place = gpu_place_of(i - p.begin, p.n);
-		size_t at = p.at + place.row * p.stride + place.column;
-
-		for (size_t b = blocks * share / SHARES; b < end; b++)
-			sum += partial[b * g.size + at];
-	}
-	sums[share][lane] = sum;
-	__syncthreads();
-	if (share > 0 || number == g.count)
-		return;
-	for (int s = 1; s < SHARES; s++)
-		sum += sums[s][lane];
-	p.to[i - p.begin] = (float) sum;
+	finish_step(g, sums);
 }
 
 void
-gpu_add_gradients(nn_device *d, const gradients *g, size_t blocks,
-				  const float *partial)
+gpu_finish_step(nn_device *d, const gradients *g)
 {
 	size_t grid = gpu_divide_up(g->part[g->count].begin, SUMMED);
 
-	gpu_launch(d, add_blocks, dim3((unsigned) grid), dim3(SUMMED * SHARES), *g,
-			   blocks, partial);
+	gpu_launch(d, end_of_step, dim3((unsigned) grid), dim3(SUMMED * SHARES),
+			   *g);
 }
 
 /* The place of every layer's numbers in a row; how many there are. */
@@ -349,7 +331,8 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		l->n = from->outputs;
 		l->out = numbers;
 		l->z = -1;
-		l->dw = place_gradient(g, l->k, l->n, l->k, l->n, from->dw);
+		l->dw =
+			place_gradient(g, l->k, l->n, l->k, l->n, from->dw, from->w_update);
 		l->w = from->w;
 		l->b = from->b;
 		l->in = i > 0 ? p->layers[i - 1].out : 0;
@@ -361,10 +344,24 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 			numbers += l->n;
 		}
 		if (l->b != NULL)
-			l->db = place_gradient(g, 1, l->n, 1, l->n, from->db);
+			l->db =
+				place_gradient(g, 1, l->n, 1, l->n, from->db, from->b_update);
 	}
-	p->nparams = g->size;
 	return numbers;
+}
+
+/* The most rows of a tile for which there is room; fewer where processors would
+ * have nothing to do. */
+static int
+choose_rows(int m, int numbers, int processors)
+{
+	int rows = MOST_ROWS;
+
+	while (rows >= LEAST_ROWS && rows * numbers > NUMBERS)
+		rows /= 2;
+	while (rows > LEAST_ROWS && m < processors * rows)
+		rows /= 2;
+	return rows;
 }
 
 bool
@@ -374,30 +371,24 @@ gpu_mlp(nn_device *d, const nn_mlp_args *a)
 	perceptron p = {};
 	gradients g = {};
 	int numbers = place_layers(a, &p, &g);
-	size_t blocks;
 
 	if (d->precision != NN_FP32 && gpu_mlp_tensor(d, a))
 		return true;
-	p.rows = MOST_ROWS;
-	while (p.rows >= LEAST_ROWS && p.rows * numbers > NUMBERS)
-		p.rows /= 2;
+	p.rows = choose_rows(a->loss.m, numbers, s->processors);
 	if (p.rows < LEAST_ROWS || a->loss.m == 0)
 		return false;
 	p.m = a->loss.m;
 	p.tiles = (int) gpu_divide_up((size_t) p.m, (size_t) p.rows);
-	blocks =
-		gpu_at_most((size_t) p.tiles, (size_t) (BLOCKS_OF_SM * s->processors));
-	p.losses = (double *) gpu_scratch(
-		d, blocks * (sizeof(double) + g.size * sizeof(float)));
-	if (p.losses == NULL)
-		return true; /* a failure that is kept */
-	p.partial = (float *) (p.losses + blocks);
 	p.x = a->x;
+	p.x_rows = a->x_rows;
+	p.y_rows = a->y_rows;
 	p.dx = a->dx;
 	p.dx_beta = a->dx_beta;
 	p.loss = a->loss;
-	gpu_launch(d, train_tiles, dim3((unsigned) blocks), dim3(BLOCK_THREADS), p);
-	gpu_add_partials(d, (int) blocks, p.losses, a->loss.sum);
-	gpu_add_gradients(d, &g, blocks, p.partial);
+	g.loss = a->loss.sum;
+	if (place_partials(
+			d, &g, blocks_for(s, p.tiles, (const void *) step_of_perceptron),
+			0) != NULL)
+		run_step(d, step_of_perceptron, p, g);
 	return true;
 }

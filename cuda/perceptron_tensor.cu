@@ -4,7 +4,7 @@
  *
  * What perceptron.cu does, with the factors of all products rounded to bf16 or
  * tf32, and what flows between layers kept so in shared memory.  Weights are
- * rounded once a step, into memory that the caches hold.  Sums, functions, the
+ * rounded once a step, by all blocks, into memory that the caches hold.  Sums, functions, the
  * loss and the gradients are in fp32.
  *
  * Products are made by squares of SIDE by SIDE numbers, each by a warp, so all
@@ -43,11 +43,10 @@ typedef wmma::precision::tf32 tf32_kind;
 typedef void bf16_kind, tf32_kind;
 #endif
 
-#define SIDE		16
-#define MOST_ROWS	64 /* of a tile */
-#define SQUARES		8  /* of gradients that a warp has in registers */
-/* Of the 48 KiB of shared memory; the rest is the last sum's. */
-#define SHARED_BYTES (48 * 1024 - 256)
+#define SIDE	16
+#define SQUARES 8 /* of gradients that a warp has in registers */
+/* Of the 48 KiB of shared memory; the rest is for rows and for the last sum. */
+#define SHARED_BYTES (48 * 1024 - 1024)
 #define PIECE		 (SIDE * SIDE) /* floats of a warp's own */
 
 /*
@@ -120,6 +119,7 @@ typedef struct tensor_layer
 	int in, out, z; /* where those of the tile begin; z -1: not kept */
 	int squares;	/* of gradients, of the layers before */
 	size_t w;		/* where the rounded weights begin */
+	const float *from_w;
 	size_t dw, db;	/* in the gradients of a block */
 	const float *b; /* or NULL */
 	layer_end end;
@@ -139,13 +139,12 @@ typedef struct tensor_perceptron
 	int pieces, pred; /* where they begin, in floats of shared memory */
 	int lpred;
 	const float *x;
-	const void *w;
-	float *dx; /* or NULL */
+	nn_rows x_rows, y_rows;
+	void *w;		 /* rounded */
+	size_t nweights; /* of all layers, rounded up */
+	float *dx;		 /* or NULL */
 	float dx_beta;
 	nn_loss_args loss;
-	size_t nparams;
-	float *partial; /* gradients of the blocks */
-	double *losses;
 } tensor_perceptron;
 
 /* The same of a number of a tile that begins at row first; y is the output. */
@@ -154,27 +153,45 @@ static __device__ __forceinline__ float
 slope_at(const tensor_layer &l, const typename T::type *kept, int first,
 		 int row, int column, float y)
 {
-	return slope_of_end(
-		l.end, l.z < 0 ? 0 : T::value(kept[l.z + row * l.ly + column]), y,
-		(uint64_t) (first + row) * l.n + column);
+	return slope_of_end(l.end,
+						l.z < 0 ? 0 : T::value(kept[l.z + row * l.ly + column]),
+						y, (uint64_t) (first + row) * l.n + column);
 }
 
 template <class T>
 static __device__ void
-load_rows(const tensor_perceptron &p, int first, typename T::type *kept)
+load_rows(const tensor_perceptron &p, int count, const tile_rows &at,
+		  typename T::type *kept)
 {
 	const tensor_layer &l = p.layers[0];
-	int count = p.m - first;
 
 	for (int i = threadIdx.x; i < p.rows * l.kp; i += BLOCK_THREADS)
 	{
 		int row = i / l.kp, column = i % l.kp;
 
 		kept[row * l.lx + column] = T::of(
-			row < count && column < l.k
-				? p.x[(size_t) (first + row) * l.k + column]
-				: 0);
+			row < count && column < l.k ? p.x[(size_t) at.x[row] * l.k + column]
+										: 0);
 	}
+}
+
+/* Number i of the rounded weights of all layers. */
+template <class T>
+static __device__ __forceinline__ void
+round_weight(const tensor_perceptron &p, size_t i)
+{
+	int number = p.nlayers - 1;
+
+	while (p.layers[number].w > i)
+		number--;
+
+	const tensor_layer &l = p.layers[number];
+	gpu_place at = gpu_place_of(i - l.w, l.np);
+
+	((typename T::type *) p.w)[i] =
+		T::of(at.row < (size_t) l.k && at.column < l.n
+				  ? l.from_w[at.row * l.n + at.column]
+				  : 0);
 }
 
 #if HAS_TENSORS
@@ -233,7 +250,8 @@ go_forward(const tensor_perceptron &p, int number, int first,
 
 		wmma::fill_fragment(sum, 0.0f);
 		multiply<T, wmma::row_major, wmma::row_major>(
-			sum, kept + l.in + at.i * l.lx, l.lx, w + at.j, l.np, l.kp, 1, l.np);
+			sum, kept + l.in + at.i * l.lx, l.lx, w + at.j, l.np, l.kp, 1,
+			l.np);
 		each_of_square<T>(
 			sum, piece,
 			[&](int row, int column, float z)
@@ -262,8 +280,8 @@ go_forward(const tensor_perceptron &p, int number, int first,
  * kept. */
 template <class T>
 static __device__ double
-judge_numbers(const tensor_perceptron &p, int first, typename T::type *kept,
-			  const float *pred)
+judge_numbers(const tensor_perceptron &p, int first, const tile_rows &at,
+			  typename T::type *kept, const float *pred)
 {
 	const tensor_layer &l = p.layers[p.nlayers - 1];
 	const nn_loss_args &a = p.loss;
@@ -272,16 +290,16 @@ judge_numbers(const tensor_perceptron &p, int first, typename T::type *kept,
 
 	for (int i = threadIdx.x; i < p.rows * l.n; i += BLOCK_THREADS)
 	{
-		int r = i / l.n, j = i % l.n, row = first + r;
+		int r = i / l.n, j = i % l.n;
 		float y = pred[r * p.lpred + j], slope = 0;
 
-		if (row < p.m)
+		if (first + r < p.m)
 		{
+			size_t row = at.y[r];
 			double weight = a.weight ? a.weight[row] : 1;
 
 			sum += weight * nn_loss_formula(a.kind, p0, p1, y,
-											a.y[(size_t) row * l.n + j],
-											&slope);
+											a.y[row * l.n + j], &slope);
 			slope *= (float) (weight * a.scale / l.n) *
 					 slope_at<T>(l, kept, first, r, j, y);
 		}
@@ -293,8 +311,8 @@ judge_numbers(const tensor_perceptron &p, int first, typename T::type *kept,
 /* Those of classes, of which a warp takes a row. */
 template <class T>
 static __device__ double
-judge_classes(const tensor_perceptron &p, int first, typename T::type *kept,
-			  const float *pred)
+judge_classes(const tensor_perceptron &p, int first, const tile_rows &at,
+			  typename T::type *kept, const float *pred)
 {
 	const tensor_layer &l = p.layers[p.nlayers - 1];
 	int lane = threadIdx.x % WARP;
@@ -307,7 +325,7 @@ judge_classes(const tensor_perceptron &p, int first, typename T::type *kept,
 		class_loss of = {};
 
 		if (real)
-			of = loss_of_row(p.loss, (size_t) (first + r), y);
+			of = loss_of_row(p.loss, at.y[r], y);
 		if (lane == 0)
 			sum += of.value;
 		for (int j = lane; j < l.n; j += WARP)
@@ -327,9 +345,9 @@ add_square(const tensor_perceptron &p, const tensor_layer &l, int s,
 {
 	square at = square_of<SIDE>(s, l.n);
 
-	multiply<T, wmma::col_major, wmma::row_major>(
-		sum, kept + l.in + at.i, l.lx, kept + l.out + at.j, l.ly, p.rows, l.lx,
-		l.ly);
+	multiply<T, wmma::col_major, wmma::row_major>(sum, kept + l.in + at.i, l.lx,
+												  kept + l.out + at.j, l.ly,
+												  p.rows, l.lx, l.ly);
 }
 
 static __device__ __forceinline__ float *
@@ -406,8 +424,8 @@ store_gradients(const tensor_perceptron &p, const sums<T> *own, float *partial)
 /* The slope of a layer's input: of what came before it, or dx. */
 template <class T>
 static __device__ void
-go_back(const tensor_perceptron &p, int number, int first, typename T::type *kept,
-		float *piece)
+go_back(const tensor_perceptron &p, int number, int first,
+		typename T::type *kept, float *piece)
 {
 	const tensor_layer &l = p.layers[number];
 	const typename T::type *w = (const typename T::type *) p.w + l.w;
@@ -449,13 +467,13 @@ go_back(const tensor_perceptron &p, int number, int first, typename T::type *kep
 }
 
 template <class T>
-static __device__ __forceinline__ void
-train(const tensor_perceptron &p, char *memory)
+static __device__ __forceinline__ double
+train_tiles(const tensor_perceptron &p, float *partial, char *memory)
 {
+	SHARED(at, tile_rows);
 	typename T::type *kept = (typename T::type *) memory;
 	float *piece = (float *) memory + p.pieces + threadIdx.x / WARP * PIECE;
 	float *pred = (float *) memory + p.pred;
-	float *partial = p.partial + blockIdx.x * p.nparams;
 	sums<T> own[SQUARES];
 	double loss = 0;
 
@@ -465,16 +483,20 @@ train(const tensor_perceptron &p, char *memory)
 	for (int tile = blockIdx.x; tile < p.tiles; tile += gridDim.x)
 	{
 		int first = tile * p.rows;
+		int count = p.m - first < p.rows ? p.m - first : p.rows;
 
-		load_rows<T>(p, first, kept);
+		find_rows(p.x_rows, p.y_rows, first, count, at);
+		__syncthreads();
+		load_rows<T>(p, count, at, kept);
 		for (int i = 0; i < p.nlayers; i++)
 		{
 			__syncthreads();
 			go_forward<T>(p, i, first, kept, piece, pred);
 		}
 		__syncthreads();
-		loss += is_of_classes(p.loss) ? judge_classes<T>(p, first, kept, pred)
-									  : judge_numbers<T>(p, first, kept, pred);
+		loss += is_of_classes(p.loss)
+					? judge_classes<T>(p, first, at, kept, pred)
+					: judge_numbers<T>(p, first, at, kept, pred);
 		for (int i = p.nlayers - 1; i >= 0; i--)
 		{
 			__syncthreads();
@@ -486,67 +508,47 @@ train(const tensor_perceptron &p, char *memory)
 			__syncthreads();
 			go_back<T>(p, i, first, kept, piece);
 		}
-		__syncthreads();
 	}
 	store_gradients<T>(p, own, partial);
-	loss = block_sum(loss);
-	if (threadIdx.x == 0)
-		p.losses[blockIdx.x] = loss;
+	return loss;
 }
 
 #endif /* HAS_TENSORS */
 
+/* Where blocks do not meet, the weights have been rounded before. */
 template <class T>
 static __global__ void
-__launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM) train_on_tensors(tensor_perceptron p)
+__launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM)
+	step_on_tensors(const __grid_constant__ tensor_perceptron p,
+					const __grid_constant__ gradients g, bool meets)
 {
 #if HAS_TENSORS
 	SHARED(memory, shared_bytes);
+	double loss;
 
-	train<T>(p, memory.bytes);
-#endif
-}
-
-/* The rounded weights of all layers. */
-typedef struct tensor_weights
-{
-	int count;
-	struct
+	if (meets)
 	{
-		size_t begin;
-		int k, n, np;
-		const float *w;
-	} layer[NN_MLP_LAYERS + 1]; /* the last only begins */
-} tensor_weights;
-
-template <class T>
-static void
-round_weights(nn_device *d, const tensor_weights &all, typename T::type *to)
-{
-	const tensor_weights w = all;
-
-	gpu_each(d, w.layer[w.count].begin,
-			 [=] __device__(size_t i)
-			 {
-				 int number = 0;
-
-				 while (i >= w.layer[number + 1].begin)
-					 number++;
-
-				 const auto &l = w.layer[number];
-				 gpu_place at = gpu_place_of(i - l.begin, l.np);
-
-				 to[i] = T::of(at.row < (size_t) l.k && at.column < l.n
-								   ? l.w[at.row * l.n + at.column]
-								   : 0);
-			 });
+		for (size_t i = (size_t) blockIdx.x * BLOCK_THREADS + threadIdx.x;
+			 i < p.nweights; i += (size_t) gridDim.x * BLOCK_THREADS)
+			round_weight<T>(p, i);
+		BARRIER_OF_ALL();
+	}
+	loss = train_tiles<T>(p, g.partial + blockIdx.x * g.size, memory.bytes);
+	loss = block_sum(loss);
+	if (threadIdx.x == 0)
+		g.losses[blockIdx.x] = loss;
+	if (!meets)
+		return;
+	BARRIER_OF_ALL();
+	finish_step(g, *(share_sums *) memory.bytes);
+#endif
 }
 
 /* All of a layer but where a tile keeps it. */
 template <class T>
 static void
-place_layer(const nn_mlp_layer *from, tensor_perceptron *p, tensor_layer *l, gradients *g,
-			tensor_weights *w)
+place_layer(const nn_mlp_layer *from, tensor_perceptron *p, tensor_layer *l,
+			gradients *g)
 {
 	*l = tensor_layer{};
 	l->k = from->inputs;
@@ -559,15 +561,13 @@ place_layer(const nn_mlp_layer *from, tensor_perceptron *p, tensor_layer *l, gra
 	l->end = end_of_layer(from);
 	l->squares = p->squares;
 	p->squares += squares_of<SIDE>(l->k, l->n);
-	l->dw = place_gradient(g, l->k, l->n, l->kp, l->np, from->dw);
+	l->dw =
+		place_gradient(g, l->k, l->n, l->kp, l->np, from->dw, from->w_update);
 	if (l->b != NULL)
-		l->db = place_gradient(g, 1, l->n, 1, l->np, from->db);
-	l->w = w->layer[w->count].begin;
-	w->layer[w->count].k = l->k;
-	w->layer[w->count].n = l->n;
-	w->layer[w->count].np = l->np;
-	w->layer[w->count].w = from->w;
-	w->layer[++w->count].begin = l->w + (size_t) l->kp * l->np;
+		l->db = place_gradient(g, 1, l->n, 1, l->np, from->db, from->b_update);
+	l->w = p->nweights;
+	l->from_w = from->w;
+	p->nweights += (size_t) l->kp * l->np;
 }
 
 /* Lay out a tile of so many rows; the bytes of shared memory that it takes. */
@@ -606,10 +606,10 @@ template <class T>
 static bool
 choose_rows(tensor_perceptron *p, int processors)
 {
-	int rows = MOST_ROWS;
+	int rows = MOST_OF_TILE;
 
-	while (rows > SIDE && (place_tile<T>(p, rows) > SHARED_BYTES ||
-						   p->m < processors * rows))
+	while (rows > SIDE &&
+		   (place_tile<T>(p, rows) > SHARED_BYTES || p->m < processors * rows))
 		rows /= 2;
 	if (place_tile<T>(p, rows) > SHARED_BYTES)
 		return false;
@@ -624,37 +624,29 @@ gpu_mlp_rounded(nn_device *d, const nn_mlp_args *a)
 	gpu_state *s = gpu_of(d);
 	tensor_perceptron p = {};
 	gradients g = {};
-	tensor_weights w = {};
-	size_t blocks, weight_bytes, partials;
-	char *memory;
 
 	p.m = a->loss.m;
 	p.nlayers = a->nlayers;
 	for (int i = 0; i < a->nlayers; i++)
-		place_layer<T>(&a->layer[i], &p, &p.layers[i], &g, &w);
+		place_layer<T>(&a->layer[i], &p, &p.layers[i], &g);
 	if (p.m == 0 || !choose_rows<T>(&p, s->processors))
 		return false;
-	blocks =
-		gpu_at_most((size_t) p.tiles, (size_t) (BLOCKS_OF_SM * s->processors));
-	weight_bytes = w.layer[w.count].begin * sizeof(typename T::type);
-	partials = blocks * g.size * sizeof(float);
-	memory = (char *) gpu_scratch(d, weight_bytes + partials +
-										 blocks * sizeof(double));
-	if (memory == NULL)
+	p.w = place_partials(
+		d, &g, blocks_for(s, p.tiles, (const void *) step_on_tensors<T>),
+		p.nweights * sizeof(typename T::type));
+	if (p.w == NULL)
 		return true; /* a failure that is kept */
-	p.w = memory;
-	p.partial = (float *) (memory + weight_bytes);
-	p.losses = (double *) (memory + weight_bytes + partials);
-	p.nparams = g.size;
 	p.x = a->x;
+	p.x_rows = a->x_rows;
+	p.y_rows = a->y_rows;
 	p.dx = a->dx;
 	p.dx_beta = a->dx_beta;
 	p.loss = a->loss;
-	round_weights<T>(d, w, (typename T::type *) memory);
-	gpu_launch(d, train_on_tensors<T>, dim3((unsigned) blocks),
-			   dim3(BLOCK_THREADS), p);
-	gpu_add_partials(d, (int) blocks, p.losses, a->loss.sum);
-	gpu_add_gradients(d, &g, blocks, p.partial);
+	g.loss = a->loss.sum;
+	if (!s->cooperates)
+		gpu_each(d, p.nweights,
+				 [=] __device__(size_t i) { round_weight<T>(p, i); });
+	run_step(d, step_on_tensors<T>, p, g);
 	return true;
 }
 

@@ -113,14 +113,18 @@ make_context(gpu_state *s, int ordinal)
 			  cudaDeviceGetAttribute(
 				  &s->major, cudaDevAttrComputeCapabilityMajor, ordinal),
 			  "create a context");
+	gpu_check(s,
+			  cudaDeviceGetAttribute(&s->cooperates,
+									 cudaDevAttrCooperativeLaunch, ordinal),
+			  "create a context");
 	gpu_check(s, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking),
 			  "create a stream");
-	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
+	for (int i = 0; i < GPU_ROW_SLOTS + GPU_GROUPS; i++)
 		gpu_check(s,
-				  cudaEventCreateWithFlags(i < GPU_SLOTS
-											   ? &s->slot[i].copied
-											   : &s->rows[i - GPU_SLOTS].copied,
-										   cudaEventDisableTiming),
+				  cudaEventCreateWithFlags(
+					  i < GPU_ROW_SLOTS ? &s->rows[i].copied
+										: &s->group[i - GPU_ROW_SLOTS].done,
+					  cudaEventDisableTiming),
 				  "create an event");
 	return s->failure == cudaSuccess;
 }
@@ -379,6 +383,7 @@ fill_memory(nn_device_ops *ops)
 static void
 fill_kernels(nn_device_ops *ops)
 {
+	ops->places = gpu_places;
 	ops->gather = gpu_gather;
 	ops->upload_rows = gpu_upload_rows;
 	ops->gemm = gpu_gemm;

@@ -8,20 +8,26 @@
 #include "columns.h"
 
 void
+gpu_places(nn_device *d, const nn_rows *rows, int m, uint32_t *index)
+{
+	const nn_rows r = *rows;
+
+	gpu_each(d, (size_t) m,
+			 [=] __device__(size_t i)
+			 { index[i] = nn_order_at(&r.order, r.first + (uint32_t) i); });
+}
+
+void
 gpu_gather(nn_device *d, int m, int n, const float *x, const uint32_t *index,
 		   float *y)
 {
-	const uint32_t *rows =
-		(const uint32_t *) gpu_passing(d, index, (size_t) m * sizeof(uint32_t));
+	gpu_each(d, (size_t) m * n,
+			 [=] __device__(size_t at)
+			 {
+				 gpu_place p = gpu_place_of(at, n);
 
-	if (rows != NULL)
-		gpu_each(d, (size_t) m * n,
-				 [=] __device__(size_t at)
-				 {
-					 gpu_place p = gpu_place_of(at, n);
-
-					 y[at] = x[(size_t) rows[p.row] * n + p.column];
-				 });
+				 y[at] = x[(size_t) index[p.row] * n + p.column];
+			 });
 }
 
 void

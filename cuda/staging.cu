@@ -73,16 +73,15 @@ gpu_constant(nn_device *d, const void *host, size_t bytes)
 static void
 empty_slot(gpu_slot *slot)
 {
-	cudaFree(slot->device);
 	cudaFreeHost(slot->host);
-	slot->device = slot->host = NULL;
-	slot->size = slot->used = 0;
+	slot->host = NULL;
+	slot->size = 0;
 	slot->waiting = false;
 }
 
 /* Make a slot large enough, and wait until its last copy has been made. */
 static bool
-prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes, bool device)
+prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes)
 {
 	if (s->failure != cudaSuccess)
 		return false;
@@ -92,9 +91,7 @@ prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes, bool device)
 	if (bytes <= slot->size)
 		return s->failure == cudaSuccess;
 	empty_slot(slot);
-	slot->device = device ? take(s, 2 * bytes) : NULL;
-	if (s->failure != cudaSuccess ||
-		!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
+	if (!gpu_check(s, cudaMallocHost(&slot->host, 2 * bytes),
 				   "allocate memory for copies"))
 		return false;
 	slot->size = 2 * bytes;
@@ -102,41 +99,15 @@ prepare_slot(gpu_state *s, gpu_slot *slot, size_t bytes, bool device)
 }
 
 /* Start to copy what a slot holds. */
-static bool
+static void
 send_slot(gpu_state *s, gpu_slot *slot, size_t bytes, void *to)
 {
-	if (!gpu_check(s,
-				   cudaMemcpyAsync(to, slot->host, bytes,
-								   cudaMemcpyHostToDevice, s->stream),
-				   "copy rows") ||
-		!gpu_check(s, cudaEventRecord(slot->copied, s->stream), "copy rows"))
-		return false;
-	slot->used = bytes;
-	slot->waiting = true;
-	return true;
-}
-
-const void *
-gpu_passing(nn_device *d, const void *host, size_t bytes)
-{
-	gpu_state *s = gpu_of(d);
-	gpu_slot *slot = &s->slot[s->last_slot];
-
-	/* inputs and targets of a step are gathered by the same numbers */
-	if (bytes > 0 && slot->used == bytes &&
-		memcmp(slot->host, host, bytes) == 0)
-		return slot->device;
-	s->last_slot = (s->last_slot + 1) % GPU_SLOTS;
-	slot = &s->slot[s->last_slot];
-	slot->used = 0;
-	/* what is noted down may still have to read it */
-	if (slot->step == s->step)
-		gpu_flush(s);
-	slot->step = s->step;
-	if (bytes == 0 || !prepare_slot(s, slot, bytes, true))
-		return NULL;
-	memcpy(slot->host, host, bytes);
-	return send_slot(s, slot, bytes, slot->device) ? slot->device : NULL;
+	gpu_check(s,
+			  cudaMemcpyAsync(to, slot->host, bytes, cudaMemcpyHostToDevice,
+							  s->stream),
+			  "copy rows");
+	gpu_check(s, cudaEventRecord(slot->copied, s->stream), "copy rows");
+	slot->waiting = s->failure == cudaSuccess;
 }
 
 /*
@@ -152,7 +123,7 @@ gpu_upload_rows(nn_device *d, int m, int n, const float *x,
 	size_t row = (size_t) n * sizeof(float), bytes = (size_t) m * row;
 
 	s->last_rows = (s->last_rows + 1) % GPU_ROW_SLOTS;
-	if (bytes == 0 || !prepare_slot(s, slot, bytes, false))
+	if (bytes == 0 || !prepare_slot(s, slot, bytes))
 		return;
 	if (index == NULL)
 		memcpy(slot->host, x, bytes);
@@ -167,9 +138,12 @@ gpu_staging_release(gpu_state *s)
 {
 	gpu_table *next;
 
-	for (int i = 0; i < GPU_SLOTS + GPU_ROW_SLOTS; i++)
+	for (int i = 0; i < GPU_GROUPS; i++)
+		if (s->group[i].done != NULL)
+			cudaEventDestroy(s->group[i].done);
+	for (int i = 0; i < GPU_ROW_SLOTS; i++)
 	{
-		gpu_slot *slot = i < GPU_SLOTS ? &s->slot[i] : &s->rows[i - GPU_SLOTS];
+		gpu_slot *slot = &s->rows[i];
 
 		empty_slot(slot);
 		if (slot->copied != NULL)

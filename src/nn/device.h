@@ -118,6 +118,14 @@ typedef struct nn_optimizer_args
 	nn_real *param;
 } nn_optimizer_args;
 
+/* Which rows of a matrix are meant: row i is that of number order.at(first + i),
+ * see nn_order_at. */
+typedef struct nn_rows
+{
+	nn_order order;
+	uint32_t first;
+} nn_rows;
+
 /*
  * Dense layers in a row, each of at most NN_MLP_WIDTH inputs and outputs, with
  * the loss after the last: see the kernels dense, dropout and dense_slope.
@@ -134,14 +142,17 @@ typedef struct nn_mlp_layer
 	nn_real *dw, *db;
 	double dropout; /* rate of that of its output; 0: none */
 	nn_key key;		/* of the dropout, whose first number is 0 */
+	/* what is done with dw and db, once they and dx are there; or NULL */
+	const nn_optimizer_args *w_update, *b_update;
 } nn_mlp_layer;
 
 typedef struct nn_mlp_args
 {
 	int nlayers;
 	nn_mlp_layer layer[NN_MLP_LAYERS];
-	const nn_real *x; /* loss.m rows */
-	nn_real *dx;	  /* or NULL */
+	const nn_real *x;
+	nn_rows x_rows, y_rows; /* loss.m rows of x; of loss.y and loss.weight */
+	nn_real *dx;			/* or NULL */
 	nn_real dx_beta;
 	nn_loss_args loss; /* pred and dpred are not looked at */
 } nn_mlp_args;
@@ -200,7 +211,10 @@ typedef struct nn_device_ops
 	void *(*alloc_host)(nn_device *d, size_t bytes);
 	void (*free_host)(nn_device *d, void *p);
 
-	/* y[i] = x[index[i]], rows of n; index is host memory */
+	/* index[i] = the place of the i-th of m rows, device memory */
+	void (*places)(nn_device *d, const nn_rows *rows, int m, uint32_t *index);
+
+	/* y[i] = x[index[i]], rows of n; index is device memory */
 	void (*gather)(nn_device *d, int m, int n, const nn_real *x,
 				   const uint32_t *index, nn_real *y);
 	/* the same where x is host memory, too, which may be overwritten at once;
@@ -348,9 +362,9 @@ typedef struct nn_device_ops
 	/* several, of parameters that do not overlap */
 	void (*optimizers)(nn_device *d, int count, const nn_optimizer_args *a);
 	/*
-	 * Forward through layers, the loss, and backward: dw, db and dx.  False:
-	 * not done, as this device does it no better than layer by layer.  NULL:
-	 * as no device of this kind does.
+	 * Forward through layers, the loss, and backward: dw, db and dx; then
+	 * updates of parameters.  False: not done, as this device does it no better
+	 * than layer by layer.  NULL: as no device of this kind does.
 	 */
 	bool (*mlp)(nn_device *d, const nn_mlp_args *a);
 	/* *sum += sum of squares of x; device memory */

@@ -75,6 +75,42 @@ store_sums(int n, const double *sum, nn_real beta, nn_real *s)
 		s[j] = (nn_real) (beta == 0 ? sum[j] : sum[j] + (double) beta * s[j]);
 }
 
+#define PLACES 64 /* enciphered at a time */
+
+static void
+k_places(nn_device *d, const nn_rows *rows, int m, uint32_t *index)
+{
+	const nn_order *o = &rows->order;
+	uint32_t row[PLACES], column[PLACES];
+
+	(void) d;
+	for (int i = 0; i < m && o->columns == 0; i++)
+		index[i] = rows->first + (uint32_t) i;
+	for (int done = 0; done < m && o->columns != 0; done += PLACES)
+	{
+		uint32_t at = rows->first + (uint32_t) done;
+		int count = m - done < PLACES ? m - done : PLACES;
+
+		row[0] = at / o->columns;
+		column[0] = at % o->columns;
+		for (int i = 1; i < PLACES; i++)
+		{
+			bool next = column[i - 1] + 1 == o->columns;
+
+			row[i] = row[i - 1] + next;
+			column[i] = next ? 0 : column[i - 1] + 1;
+		}
+		/* all of them, as a known number is faster */
+		nn_order_encipher(o, PLACES, row, column);
+		for (int i = 0; i < count; i++)
+		{
+			uint32_t number = row[i] * o->columns + column[i];
+
+			index[done + i] = number < o->n ? number : nn_order_at(o, number);
+		}
+	}
+}
+
 static void
 k_gather(nn_device *d, int m, int n, const nn_real *x, const uint32_t *index,
 		 nn_real *y)

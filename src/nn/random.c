@@ -38,6 +38,14 @@ nn_random_normal(nn_key key, uint64_t counter)
 	return sqrt(-2 * log(u)) * cos(2 * M_PI * v);
 }
 
+nn_order
+nn_random_order(nn_key key, uint32_t n)
+{
+	uint32_t columns = n > 0 ? (uint32_t) ceil(sqrt(n)) : 1;
+
+	return (nn_order){key, n, n / columns + (n % columns != 0), columns};
+}
+
 void
 nn_random_permutation(nn_key key, uint32_t *order, uint32_t n)
 {

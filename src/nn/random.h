@@ -68,4 +68,74 @@ nn_random_below(nn_key key, uint64_t counter, uint32_t n)
 /* Put 0 .. n-1 into random order (Fisher and Yates). */
 extern void nn_random_permutation(nn_key key, uint32_t *order, uint32_t n);
 
+/*
+ * The numbers 0 .. n-1 in random order, of which any can be asked for without
+ * the others: so rows are shuffled where they are gathered, by many threads at
+ * once.  A generalized Feistel cipher, whose results beyond n are put through
+ * it again (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA
+ * 2002, section 5); the numbers are places of a table that is hardly larger
+ * than n.  There are as many rounds as make all orders of a few numbers equally
+ * likely, but for this: a cipher is an even permutation of most tables.
+ *
+ * columns 0: the numbers as they are.
+ */
+typedef struct nn_order
+{
+	nn_key key;
+	uint32_t n; /* at most 2^31 */
+	uint32_t rows, columns;
+} nn_order;
+
+#define NN_ORDER_ROUNDS 10
+
+extern nn_order nn_random_order(nn_key key, uint32_t n);
+
+/* x + a number of 0 .. n-1 that depends on word, modulo n; x is below n. */
+NN_INLINE uint32_t
+nn_order_turn(uint32_t x, uint32_t word, uint32_t n)
+{
+	uint32_t wrapped;
+
+	word *= 0x7FEB352Du;
+	word ^= word >> 15;
+	word *= 0x846CA68Bu;
+	x += (uint32_t) ((uint64_t) word * n >> 32);
+	wrapped = x - n; /* of what is below n it is the greater */
+	return x < wrapped ? x : wrapped;
+}
+
+/* Encipher count places of the table. */
+NN_INLINE void
+nn_order_encipher(const nn_order *o, int count, uint32_t *row, uint32_t *column)
+{
+	uint32_t key = o->key.word;
+
+	for (int round = 0; round < NN_ORDER_ROUNDS; round++)
+	{
+		for (int i = 0; i < count; i++)
+		{
+			column[i] = nn_order_turn(column[i], row[i] + key, o->columns);
+			row[i] =
+				nn_order_turn(row[i], column[i] + key + 0x9E3779B9u, o->rows);
+		}
+		key += 2 * 0x9E3779B9u;
+	}
+}
+
+/* The number at place i. */
+NN_INLINE uint32_t
+nn_order_at(const nn_order *o, uint32_t i)
+{
+	if (o->columns == 0)
+		return i;
+	do
+	{
+		uint32_t row = i / o->columns, column = i % o->columns;
+
+		nn_order_encipher(o, 1, &row, &column);
+		i = row * o->columns + column;
+	} while (i >= o->n);
+	return i;
+}
+
 #endif /* NN_RANDOM_H */

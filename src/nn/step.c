@@ -15,22 +15,48 @@
 #include "trainer.h"
 
 void
-nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows, int width,
+nn_trainer_find_rows(member *m, const nn_batch *b, int from, int rows)
+{
+	const nn_rows which = {b->which.order, b->which.first + (uint32_t) from};
+	nn_device *d = &m->device;
+
+	if (rows == 0 || which.order.columns == 0)
+		return;
+	if (b->host)
+		nn_cpu_ops(-1)->places(d, &which, rows, m->host_index);
+	else
+		d->ops->places(d, &which, rows, m->index);
+}
+
+void
+nn_trainer_rows(member *m, const nn_batch *b, int from, int rows, int width,
 				const nn_real *x, nn_real *y)
 {
-	const uint32_t *index = b->index != NULL ? b->index + from : NULL;
+	nn_device *d = &m->device;
+	bool ordered = b->which.order.columns == 0;
 
 	if (rows == 0)
 		return;
+	if (ordered)
+		x += ((size_t) b->which.first + (size_t) from) * (size_t) width;
 	if (b->host)
-		d->ops->upload_rows(d, rows, width,
-							index != NULL ? x : x + (size_t) from * width,
-							index, y);
-	else if (index != NULL)
-		d->ops->gather(d, rows, width, x, index, y);
+		d->ops->upload_rows(d, rows, width, x, ordered ? NULL : m->host_index,
+							y);
+	else if (ordered)
+		d->ops->copy(d, y, x, (size_t) rows * width * sizeof(nn_real));
 	else
-		d->ops->copy(d, y, x + (size_t) from * width,
-					 (size_t) rows * width * sizeof(nn_real));
+		d->ops->gather(d, rows, width, x, m->index, y);
+}
+
+void
+nn_trainer_targets(nn_trainer *t, member *m, const nn_pass *p)
+{
+	const nn_batch *b = t->batch;
+
+	nn_trainer_rows(m, b, p->first_row, p->rows, t->conf.target_width, b->y,
+					m->y);
+	if (b->weight != NULL)
+		nn_trainer_rows(m, b, p->first_row, p->rows, 1, b->weight, m->weight);
 }
 
 nn_pass
@@ -61,15 +87,12 @@ compute_gradient(nn_trainer *t, member *m, const nn_pass *p)
 	nn_device *d = &m->device;
 	nn_exec *e = m->exec;
 
-	nn_trainer_rows(d, b, p->first_row, p->rows, t->graph->layout->width, b->x,
-					e->x);
-	nn_trainer_rows(d, b, p->first_row, p->rows, t->conf.target_width, b->y,
-					m->y);
-	if (b->weight != NULL)
-		nn_trainer_rows(d, b, p->first_row, p->rows, 1, b->weight, m->weight);
-	if (nn_tail_gradient(&t->tail, e, p, loss, m, 1.0 / b->rows,
-						 b->weight != NULL))
+	if (nn_tail_gradient(t, m, p))
 		return;
+	nn_trainer_find_rows(m, b, p->first_row, p->rows);
+	nn_trainer_rows(m, b, p->first_row, p->rows, t->graph->layout->width, b->x,
+					e->x);
+	nn_trainer_targets(t, m, p);
 	nn_exec_forward(e, p);
 	if (p->rows > 0)
 	{
@@ -161,34 +184,38 @@ measure_slice(const nn_trainer *t, member *m)
  * the host need not wait; several members share the host's memory.
  */
 static const double *
+place_of_squares(const nn_trainer *t, const member *m)
+{
+	return t->size == 1 ? m->sums + SUM_SQUARES : m->squares;
+}
+
+static void
 add_squares(const nn_trainer *t, member *m)
 {
-	if (t->size == 1)
-		return m->sums + SUM_SQUARES;
-	for (int i = 0; i < count_norms(t); i++)
+	for (int i = 0; i < count_norms(t) && t->size > 1; i++)
 	{
 		m->squares[i] = 0;
 		for (int j = 0; j < t->size; j++)
 			m->squares[i] += t->members[j].sums[SUM_SQUARES + i];
 	}
-	return m->squares;
 }
 
+/* How a member's slice is updated, from gradients that need not be there yet. */
 static void
-update_slice(nn_trainer *t, member *m)
+plan_updates(nn_trainer *t, member *m)
 {
 	const nn_optimizer *o = t->conf.optimizer;
-	nn_device *d = &m->device;
 	nn_optimizer_args args = {
 		.kind = o->ops->kind,
 		.most = o->global_clipnorm > 0 ? o->global_clipnorm : o->clipnorm,
 		.clip_value = o->clipvalue,
 		.t = t->step + 1,
 	};
-	const double *squares = t->norms ? add_squares(t, m) : NULL;
+	const double *squares = t->norms ? place_of_squares(t, m) : NULL;
 	bool each = count_norms(t) > 1;
-	int count = 0;
 	size_t from;
+
+	m->nupdates = 0;
 
 	o->ops->args(o->conf, &args);
 	for (int i = 0; i < t->nsegments; i++)
@@ -204,9 +231,8 @@ update_slice(nn_trainer *t, member *m)
 		args.param = t->params + from;
 		for (int j = 0; j < 3; j++)
 			args.slot[j] = t->slot[j] == NULL ? NULL : t->slot[j] + from;
-		m->updates[count++] = args;
+		m->updates[m->nupdates++] = args;
 	}
-	d->ops->optimizers(d, count, m->updates);
 }
 
 /*
@@ -274,6 +300,7 @@ step_member(int number, void *arg)
 	nn_pass p = nn_trainer_pass(t, number);
 	__typeof__(flush_denormals()) mode = flush_denormals();
 
+	plan_updates(t, m);
 	compute_gradient(t, m, &p);
 	nn_team_barrier(t->team);
 	sum_gradients(t, m);
@@ -281,8 +308,9 @@ step_member(int number, void *arg)
 	{
 		measure_slice(t, m);
 		nn_team_barrier(t->team);
+		add_squares(t, m);
 	}
-	update_slice(t, m);
+	m->device.ops->optimizers(&m->device, m->nupdates, m->updates);
 	restore_mode(mode);
 }
 

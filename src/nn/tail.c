@@ -60,9 +60,22 @@ layer_before(const nn_exec *e, const nn_layer *l, int *dropout)
 	return is_small_dense(&e->layers[i]) ? i : -1;
 }
 
-void
-nn_tail_find(tail *t, const nn_exec *e)
+/* The segment that a parameter is. */
+static int
+find_segment(const nn_trainer *t, const nn_param *p)
 {
+	int i = 0;
+
+	while (t->segments[i].from != p->offset)
+		i++;
+	return i;
+}
+
+void
+nn_tail_find(nn_trainer *trainer)
+{
+	const nn_exec *e = trainer->members[0].exec;
+	tail *t = &trainer->tail;
 	int number[NN_MLP_LAYERS], dropout[NN_MLP_LAYERS], count = 0;
 	int i = e->graph->nlayers - 1, between = -1;
 	const nn_layer *first;
@@ -86,7 +99,12 @@ nn_tail_find(tail *t, const nn_exec *e)
 	{
 		nn_mlp_layer *to = &t->args.layer[count - 1 - i];
 
-		describe(&e->layers[number[i]], to);
+		const nn_layer *l = &e->layers[number[i]];
+
+		describe(l, to);
+		t->w_segment[count - 1 - i] = find_segment(trainer, &l->param[0]);
+		if (l->nparam > 1)
+			t->b_segment[count - 1 - i] = find_segment(trainer, &l->param[1]);
 		t->dropout[count - 1 - i] = dropout[i];
 		if (dropout[i] >= 0)
 			to->dropout = e->layers[dropout[i]].argument;
@@ -96,13 +114,76 @@ nn_tail_find(tail *t, const nn_exec *e)
 	t->args.x = first->in[0]->data;
 	t->args.dx = first->in[0]->grad;
 	t->args.dx_beta = first->in_beta[0];
+	t->whole = true;
+	for (i = 0; i < t->first; i++)
+		t->whole = t->whole && e->layers[i].out.data == e->x;
+	t->updates =
+		!trainer->norms && trainer->conf.l1 <= 0 && trainer->conf.l2 <= 0;
+}
+
+/* Say to the kernel which rows are to be read; of others have them read. */
+static void
+find_rows(nn_trainer *t, member *m, const nn_pass *p)
+{
+	const nn_batch *b = t->batch;
+	const nn_rows which = {b->which.order,
+						   b->which.first + (uint32_t) p->first_row};
+	nn_mlp_args *args = &t->tail.args;
+
+	if (b->host || !t->tail.whole)
+	{
+		nn_trainer_find_rows(m, b, p->first_row, p->rows);
+		nn_trainer_rows(m, b, p->first_row, p->rows, t->graph->layout->width,
+						b->x, m->exec->x);
+	}
+	if (t->tail.whole)
+	{
+		args->x = b->host ? m->exec->x : b->x;
+		args->x_rows = b->host ? (nn_rows){{{0}}} : which;
+	}
+	args->loss.y = b->y;
+	args->loss.weight = b->weight;
+	args->y_rows = which;
+	if (b->host)
+	{
+		nn_trainer_targets(t, m, p);
+		args->loss.y = m->y;
+		args->loss.weight = b->weight != NULL ? m->weight : NULL;
+		args->y_rows = (nn_rows){{{0}}};
+	}
+}
+
+/* The updates of the kernel's layers are its own. */
+static void
+hand_updates_over(tail *t, member *m)
+{
+	for (int i = 0; i < t->args.nlayers && t->updates; i++)
+	{
+		nn_mlp_layer *l = &t->args.layer[i];
+
+		l->w_update = &m->updates[t->w_segment[i]];
+		if (l->b != NULL)
+			l->b_update = &m->updates[t->b_segment[i]];
+	}
+}
+
+static void
+forget_updates(tail *t, member *m)
+{
+	for (int i = 0; i < t->args.nlayers && t->updates; i++)
+	{
+		m->updates[t->w_segment[i]].n = 0;
+		if (t->args.layer[i].b != NULL)
+			m->updates[t->b_segment[i]].n = 0;
+	}
 }
 
 bool
-nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p, const nn_loss *loss,
-				 const member *m, double scale, bool weighted)
+nn_tail_gradient(nn_trainer *trainer, member *m, const nn_pass *p)
 {
-	nn_device *d = p->device;
+	const nn_loss *loss = trainer->conf.loss;
+	tail *t = &trainer->tail;
+	nn_exec *e = m->exec;
 
 	if (t->first < 0 || p->rows == 0)
 		return false;
@@ -111,22 +192,23 @@ nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p, const nn_loss *loss,
 		.p = {loss->p[0], loss->p[1]},
 		.m = p->rows,
 		.n = e->graph->outputs,
-		.y = m->y,
-		.weight = weighted ? m->weight : NULL,
 		.sum = m->sums + SUM_LOSS,
-		.scale = scale,
+		.scale = 1.0 / p->batch_rows,
 	};
 	for (int i = 0; i < t->args.nlayers; i++)
 		if (t->dropout[i] >= 0)
 			t->args.layer[i].key = nn_random_key(
 				p->seed, NN_STREAM_MASK + (uint32_t) t->dropout[i], p->step);
+	find_rows(trainer, m, p);
+	hand_updates_over(t, m);
 	nn_exec_forward_to(e, p, t->first);
-	if (!d->ops->mlp(d, &t->args))
+	if (!p->device->ops->mlp(p->device, &t->args))
 	{
 		/* it never will */
 		t->first = -1;
 		return false;
 	}
+	forget_updates(t, m);
 	nn_exec_backward_from(e, p, t->first);
 	return true;
 }

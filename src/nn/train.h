@@ -133,13 +133,13 @@ extern void nn_schedule_observe(nn_schedule *s, double loss);
 extern void nn_link_apply(const nn_loss *loss, int rows, int classes,
 						  nn_real *y);
 
-/* Rows in device memory; "host" says of a device with memory of its own that
- * they are in the host's nevertheless. */
+/* Rows of matrices in device memory; "host" says of a device with memory of its
+ * own that they are in the host's nevertheless. */
 typedef struct nn_batch
 {
 	int rows;
 	bool host;
-	const uint32_t *index; /* row i is x[index[i]]; NULL: x[i] */
+	nn_rows which;		   /* rows of the following; zero: the first */
 	const nn_real *x;	   /* encoded rows, layout->width wide */
 	const nn_real *y;	   /* targets, target_width wide */
 	const nn_real *weight; /* one a row, or NULL */

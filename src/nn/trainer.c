@@ -46,7 +46,8 @@ memory_sizes(const nn_graph *g, const nn_trainer_conf *conf, size_t *own,
 	*own = *shared = 0;
 	if (!add_bytes(own, count_sums(g), sizeof(double)) ||
 		!add_bytes(own, rows * sizeof(nn_real), width) ||
-		!add_bytes(own, rows, sizeof(nn_real)))
+		!add_bytes(own, rows, sizeof(nn_real)) ||
+		!add_bytes(own, rows, sizeof(uint32_t)))
 		return nn_fail(err, NN_LIMIT, "batch of %d rows is too large",
 					   conf->batch_rows);
 	for (size_t i = 0; i < blocks; i++)
@@ -143,7 +144,8 @@ plan_updates(nn_trainer *t, nn_arena *arena, nn_error *err)
 }
 
 static bool
-open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
+open_member(nn_trainer *t, nn_arena *arena, member *m, size_t own,
+			nn_error *err)
 {
 	const nn_device_ops *ops = m->device.ops;
 	char *memory;
@@ -163,8 +165,14 @@ open_member(nn_trainer *t, member *m, size_t own, nn_error *err)
 	add_bytes(&at, count_sums(t->graph), sizeof(double));
 	m->weight = (nn_real *) (memory + at);
 	add_bytes(&at, rows, sizeof(nn_real));
+	m->index = (uint32_t *) (memory + at);
+	add_bytes(&at, rows, sizeof(uint32_t));
 	m->y = (nn_real *) (memory + at);
-	return true;
+	m->host_index = m->index;
+	if (ops->own_memory)
+		m->host_index =
+			nn_alloc_array(arena, (int) rows, sizeof(uint32_t), err);
+	return m->host_index != NULL;
 }
 
 /* Fill a slot with the number it begins at.  buf must live until sync. */
@@ -232,7 +240,7 @@ create(nn_trainer *t, nn_arena *arena, const nn_device_ops *device,
 	for (int i = 0; i < t->size; i++)
 	{
 		t->members[i].device.ops = device;
-		if (!open_member(t, &t->members[i], own, err))
+		if (!open_member(t, arena, &t->members[i], own, err))
 			return false;
 	}
 	if (!place_params(t, arena, shared, params, err))
@@ -249,7 +257,7 @@ create(nn_trainer *t, nn_arena *arena, const nn_device_ops *device,
 	}
 	t->tail.first = -1;
 	if (t->size == 1)
-		nn_tail_find(&t->tail, t->members[0].exec);
+		nn_tail_find(t);
 	t->team = nn_team_create(arena, t->size, err);
 	return t->team != NULL;
 }
@@ -362,7 +370,8 @@ predict_member(int number, void *arg)
 	for (; p.first_row < end; p.first_row += p.rows)
 	{
 		p.rows = end - p.first_row < e->rows ? end - p.first_row : e->rows;
-		nn_trainer_rows(d, t->batch, p.first_row, p.rows,
+		nn_trainer_find_rows(m, t->batch, p.first_row, p.rows);
+		nn_trainer_rows(m, t->batch, p.first_row, p.rows,
 						t->graph->layout->width, t->batch->x, e->x);
 		nn_exec_forward(e, &p);
 		d->ops->download(d, t->out + (size_t) p.first_row * outputs, e->y,

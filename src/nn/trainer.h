@@ -20,14 +20,17 @@ typedef struct member
 	nn_device device;
 	bool opened;
 	nn_exec *exec;
-	void *memory; /* device memory of the next three */
+	void *memory; /* device memory of the next four */
 	double *sums; /* see below */
 	nn_real *y;	  /* targets of its share of the batch */
 	nn_real *weight;
+	uint32_t *index; /* which rows are its share, where they are in disorder, */
+	uint32_t *host_index; /* and the same in host memory */
 	double *squares; /* host memory: of all slices, as sums has of its own */
-	nn_optimizer_args *updates; /* host memory, by segment */
-	size_t from, to;			/* slice of the parameters that it updates */
-	double loss;				/* host memory: sum of its losses */
+	nn_optimizer_args *updates; /* host memory, by segment in its slice */
+	int nupdates;
+	size_t from, to; /* slice of the parameters that it updates */
+	double loss;	 /* host memory: sum of its losses */
 } member;
 
 /* What a member adds up; the last is an array. */
@@ -41,9 +44,13 @@ enum
 /* The last layers, where a kernel takes them as a whole (tail.c). */
 typedef struct tail
 {
-	int first; /* layer of the graph; negative: none */
+	int first;	/* layer of the graph; negative: none */
+	bool whole; /* nothing is before it */
+	/* whether nothing is between a gradient and its update */
+	bool updates;
 	nn_mlp_args args;
 	int dropout[NN_MLP_LAYERS]; /* number of that of a layer, if it has one */
+	int w_segment[NN_MLP_LAYERS], b_segment[NN_MLP_LAYERS];
 } tail;
 
 struct nn_trainer
@@ -76,12 +83,10 @@ nn_trainer_share(int rows, int members)
 	return rows / members + (rows % members != 0);
 }
 
-/* Find the tail of a network that has memory; and take its gradient together
- * with that of what comes before it, if there is one. */
-extern void nn_tail_find(tail *t, const nn_exec *e);
-extern bool nn_tail_gradient(tail *t, nn_exec *e, const nn_pass *p,
-							 const nn_loss *loss, const member *m, double scale,
-							 bool weighted);
+/* Find the tail of the network of a trainer that has memory; and take the
+ * gradient of its batch, all of the network's.  False: there is no tail. */
+extern void nn_tail_find(nn_trainer *t);
+extern bool nn_tail_gradient(nn_trainer *t, member *m, const nn_pass *p);
 
 /* False, with NN_INTERRUPTED, when results may be undone. */
 extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
@@ -89,8 +94,13 @@ extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
 /* What part of t->batch a member takes. */
 extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
 
-/* Rows of a batch from a number on, of x or what else it has, into y. */
-extern void nn_trainer_rows(nn_device *d, const nn_batch *b, int from, int rows,
+/* Rows of a batch from a number on: which they are, which is to be said first;
+ * and those of x, or of what else it has, into y. */
+extern void nn_trainer_find_rows(member *m, const nn_batch *b, int from,
+								 int rows);
+extern void nn_trainer_rows(member *m, const nn_batch *b, int from, int rows,
 							int width, const nn_real *x, nn_real *y);
+/* The targets of a pass, and its weights. */
+extern void nn_trainer_targets(nn_trainer *t, member *m, const nn_pass *p);
 
 #endif /* NN_TRAINER_H */

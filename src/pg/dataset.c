@@ -26,12 +26,12 @@ struct NeuralStream
 	int64 pass;
 
 	/* of the rows at hand: all of them, or those of a block */
-	uint32_t *order;
+	nn_order order;
 	int rows, at;
 	const nn_real *x, *y, *weight;
 
 	/* of a file */
-	uint32_t *block_order;
+	nn_order block_order;
 	int block, nblocks;
 	nn_real *buffer_x, *buffer_y, *buffer_weight;
 	bool host; /* see nn_batch */
@@ -320,7 +320,6 @@ alloc_buffers(NeuralStream *s)
 	Size n = d->block_rows;
 
 	s->nblocks = neural_records_blocks(d->file);
-	s->block_order = palloc(s->nblocks * sizeof(uint32_t));
 	s->buffer_x = MemoryContextAllocHuge(CurrentMemoryContext,
 										 n * d->width * sizeof(nn_real));
 	s->buffer_y = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -333,7 +332,6 @@ NeuralStream *
 neural_stream(NeuralTraining *t, const NeuralDataset *d, bool for_device)
 {
 	NeuralStream *s = palloc0(sizeof(*s));
-	Size n = d->file ? d->block_rows : d->rows;
 
 	s->training = t;
 	s->data = d;
@@ -342,22 +340,18 @@ neural_stream(NeuralTraining *t, const NeuralDataset *d, bool for_device)
 	s->shuffle = t->options->shuffle != 0;
 	s->drop_partial = t->drop_partial;
 	s->batch_rows = t->plan.batch_rows;
-	s->order =
-		MemoryContextAllocHuge(CurrentMemoryContext, n * sizeof(uint32_t));
 	if (d->file != NULL)
 		alloc_buffers(s);
 	return s;
 }
 
-static void
-make_order(NeuralStream *s, uint32_t *order, int n, int64 number)
+/* What comes after another number of orders. */
+static nn_order
+next_order(NeuralStream *s, int n, int64 number)
 {
-	if (s->shuffle)
-		nn_random_permutation(nn_random_key(s->seed, NN_STREAM_SHUFFLE, number),
-							  order, n);
-	else
-		for (int i = 0; i < n; i++)
-			order[i] = i;
+	nn_key key = nn_random_key(s->seed, NN_STREAM_SHUFFLE, number);
+
+	return s->shuffle ? nn_random_order(key, n) : (nn_order){{0}};
 }
 
 /* Rows at hand, where the training's device can read them if there is room. */
@@ -386,17 +380,18 @@ refill(NeuralStream *s)
 		s->rows = (int) d->rows;
 		if (s->x == NULL)
 			hand_over(s, d->x, d->y, d->weight);
-		make_order(s, s->order, s->rows, s->pass++);
+		s->order = next_order(s, s->rows, s->pass++);
 		return;
 	}
 	if (s->block == 0)
-		make_order(s, s->block_order, s->nblocks, s->pass++ * (s->nblocks + 1));
-	s->rows = load_block(d, s->block_order[s->block], s->buffer_x, s->buffer_y,
-						 s->buffer_weight);
+		s->block_order =
+			next_order(s, s->nblocks, s->pass++ * (s->nblocks + 1));
+	s->rows = load_block(d, nn_order_at(&s->block_order, s->block), s->buffer_x,
+						 s->buffer_y, s->buffer_weight);
 	hand_over(s, s->buffer_x, s->buffer_y, s->buffer_weight);
 	s->block = (s->block + 1) % s->nblocks;
-	make_order(s, s->order, s->rows,
-			   (s->pass - 1) * (s->nblocks + 1) + 1 + s->block);
+	s->order =
+		next_order(s, s->rows, (s->pass - 1) * (s->nblocks + 1) + 1 + s->block);
 }
 
 void
@@ -428,7 +423,7 @@ neural_stream_next(NeuralStream *s, nn_batch *batch)
 	}
 	batch->rows = Min(s->batch_rows, s->rows - s->at);
 	batch->host = s->host && s->training->device->own_memory;
-	batch->index = s->order + s->at;
+	batch->which = (nn_rows){s->order, s->at};
 	batch->x = s->x;
 	batch->y = s->y;
 	batch->weight = s->weight;

@@ -66,10 +66,11 @@ some_training_rows(NeuralTraining *t)
 		neural_stream_next(stream, &b);
 		for (int i = 0; i < b.rows && d->rows < most; i++, d->rows++)
 		{
-			memcpy(d->x + d->rows * width, b.x + b.index[i] * width,
+			Size row = nn_order_at(&b.which.order, b.which.first + i);
+
+			memcpy(d->x + d->rows * width, b.x + row * width,
 				   width * sizeof(nn_real));
-			memcpy(d->y + d->rows * target_width,
-				   b.y + b.index[i] * target_width,
+			memcpy(d->y + d->rows * target_width, b.y + row * target_width,
 				   target_width * sizeof(nn_real));
 		}
 		if (t->training.file == NULL && d->rows + b.rows > t->training_rows)

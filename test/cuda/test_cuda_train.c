@@ -11,7 +11,8 @@
 #include "train.h"
 
 static nn_arena *arena;
-static nn_precision precision; /* of learners that are started */
+static nn_precision precision;		/* of learners that are started, */
+static double l1 = 1e-4, l2 = 1e-3; /* and their penalties */
 
 #define ROWS	   150
 #define BATCH	   64
@@ -38,7 +39,6 @@ typedef struct learner
 	nn_trainer *trainer;
 	nn_batch batch;
 	void *memory[3];
-	uint32_t index[BATCH];
 	nn_real *params, *predicted;
 	size_t nparams, npredicted;
 } learner;
@@ -53,8 +53,8 @@ start(learner *l, const nn_device_ops *ops, const char *network,
 								nn_optimizer_parse(arena, optimizer, &err),
 							.batch_rows = BATCH,
 							.threads = 1,
-							.l1 = 1e-4,
-							.l2 = 1e-3,
+							.l1 = l1,
+							.l2 = l2,
 							.seed = 3,
 							.precision = precision};
 	const void *data[] = {x, y, weight};
@@ -80,8 +80,10 @@ start(learner *l, const nn_device_ops *ops, const char *network,
 		l->memory[i] = ops->alloc(&l->d, sizes[i]);
 		ops->upload(&l->d, l->memory[i], data[i], sizes[i]);
 	}
-	l->batch = (nn_batch){BATCH,		false,		  l->index,
-						  l->memory[0], l->memory[1], l->memory[2]};
+	l->batch = (nn_batch){.rows = BATCH,
+						  .x = l->memory[0],
+						  .y = l->memory[1],
+						  .weight = l->memory[2]};
 	l->trainer = nn_trainer_create(arena, g, ops, &conf, l->params, &err);
 	return ops->sync(&l->d, &err) && l->trainer != NULL;
 }
@@ -97,12 +99,10 @@ learn(learner *l, int first, int steps)
 		nn_key key = nn_random_key(8, NN_STREAM_SHUFFLE, (uint64_t) step);
 
 		l->batch.rows = step % 5 == 4 ? 37 : BATCH;
-		for (int i = 0; i < BATCH; i++)
-			l->index[i] = nn_random_below(key, (uint64_t) i, ROWS);
+		l->batch.which =
+			(nn_rows){nn_random_order(key, ROWS), (uint32_t) (step % 3 * 40)};
 		if (!nn_trainer_step(l->trainer, &l->batch, 0.01, &err))
 			return NAN;
-		/* what was handed over may be overwritten now */
-		memset(l->index, 0xff, sizeof(l->index));
 	}
 	return nn_trainer_sync(l->trainer, &loss, &err) ? loss : NAN;
 }
@@ -113,8 +113,7 @@ finish(learner *l)
 	bool ok;
 
 	l->batch.rows = BATCH;
-	for (int i = 0; i < BATCH; i++)
-		l->index[i] = (uint32_t) i;
+	l->batch.which = (nn_rows){.first = 3};
 	ok = nn_trainer_predict(l->trainer, &l->batch, l->predicted, &err) &&
 		 nn_trainer_params(l->trainer, l->params, &err);
 	nn_trainer_release(l->trainer);
@@ -226,7 +225,7 @@ check_host_rows(void)
 		check(false, "start: %s", err.message);
 		return;
 	}
-	host.batch = (nn_batch){BATCH, true, host.index, x, y, weight};
+	host.batch = (nn_batch){.host = true, .x = x, .y = y, .weight = weight};
 	ok = learn(&resident, 0, 20) == learn(&host, 0, 20);
 	ok = finish(&resident) && finish(&host) && ok;
 	check(ok && furthest(host.nparams, resident.params, host.params) == 0 &&
@@ -252,13 +251,15 @@ check_waits(void)
 	l.batch.rows = BATCH;
 	for (int step = 0; step < 20; step++)
 	{
-		for (int i = 0; i < BATCH; i++)
-			l.index[i] = (uint32_t) (i + step);
+		l.batch.which.first = (uint32_t) step;
 		nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
 	}
 	check(emulated->syncs == before, "twenty steps wait %d times",
 		  emulated->syncs - before);
-	l.batch = (nn_batch){BATCH, true, l.index, x, y, weight};
+	l.batch.host = true;
+	l.batch.x = x;
+	l.batch.y = y;
+	l.batch.weight = weight;
 	/* memory is taken for two steps */
 	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
 	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
@@ -401,34 +402,78 @@ check_graphs_of_products(void)
 	precision = NN_FP32;
 }
 
-/* A network of dense layers takes few kernels a step, however many it has. */
+/* A learner of a small perceptron, after some steps, and how many kernels the
+ * next one is.  False: it failed. */
+static bool
+learn_perceptron(learner *l, bool cooperates, int *launches)
+{
+	bool ok;
+
+	emulated->no_cooperation = !cooperates;
+	emulated->no_graphs = true;
+	ok = start(l, &cuda,
+			   "dense(24, relu) dense(16) gelu dropout(0.3) dense(8) tanh "
+			   "dense(3)",
+			   "categorical_crossentropy", "adam(weight_decay = 0.01)") &&
+		 learn(l, 0, 5) > 0;
+	*launches = emulated->launches;
+	ok = ok && learn(l, 5, 1) > 0;
+	*launches = emulated->launches - *launches;
+	ok = ok && finish(l);
+	emulated->no_cooperation = emulated->no_graphs = false;
+	return ok;
+}
+
+/* A step of a network of dense layers is one kernel, however many it has, and
+ * gives the same where blocks cannot meet. */
 static void
 check_perceptron(void)
 {
-	learner l;
-	int before;
+	/* with penalties, of which two kernels each: then an update is another */
+	const int kernels[] = {1, 1 + 8 + 1}, apart[] = {2, 3};
+	learner one, more;
+	int launches;
+	bool ok;
 
-	if (!start(&l, &cuda,
-			   "dense(24, relu) dense(16) gelu dropout(0.3) dense(8) tanh "
-			   "dense(3)",
-			   "categorical_crossentropy", "adam(weight_decay = 0.01)"))
+	for (int i = 0; i < 2; i++)
 	{
-		check(false, "start: %s", err.message);
-		return;
+		l1 = l2 = i * 1e-4;
+		ok = learn_perceptron(&one, true, &launches);
+		check(ok && launches == kernels[i], "a step is %d kernels", launches);
 	}
-	emulated->no_graphs = true;
-	learn(&l, 0, 2);
-	l.batch.rows = BATCH;
-	for (int i = 0; i < BATCH; i++)
-		l.index[i] = (uint32_t) i;
-	before = emulated->launches;
-	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
-	/* rows, targets, weights; tiles, their losses and gradients; four
-	 * penalties of two kernels; the update */
-	check(emulated->launches - before == 3 + 3 + 8 + 1, "a step is %d kernels",
-		  emulated->launches - before);
-	emulated->no_graphs = false;
-	check(finish(&l), "the end of training");
+	l1 = l2 = 0;
+	for (int i = 0; i < 2; i++)
+	{
+		precision = i == 0 ? NN_FP32 : NN_BF16;
+		ok = learn_perceptron(&one, true, &launches) && launches == 1 &&
+			 learn_perceptron(&more, false, &launches);
+		/* weights that are rounded, and the end */
+		check(ok && launches == apart[i], "and else %d", launches);
+		check(ok && furthest(one.nparams, one.params, more.params) == 0,
+			  "which teach the same");
+	}
+	precision = NN_FP32;
+	l1 = 1e-4;
+	l2 = 1e-3;
+}
+
+/* As above, but of kernels that update the parameters they have a gradient of:
+ * all, and some. */
+static void
+check_updates(void)
+{
+	const char *const networks[] = {PERCEPTRON, NETWORK};
+
+	l1 = l2 = 0;
+	for (int i = 0; i < 2; i++)
+	{
+		check_training(networks[i], "categorical_crossentropy",
+					   "adam(weight_decay = 0.01)");
+		check_training(networks[i], "categorical_crossentropy",
+					   "sgd(momentum = 0.9, clipvalue = 0.1)");
+	}
+	l1 = 1e-4;
+	l2 = 1e-3;
 }
 
 static void
@@ -458,6 +503,7 @@ main(void)
 	check_training(NETWORK, "categorical_crossentropy",
 				   "sgd(momentum = 0.9, global_clipnorm = 1)");
 	check_training(PERCEPTRON, "categorical_crossentropy", "adam");
+	check_updates();
 	check_layers();
 	check_host_rows();
 	if (emulated != NULL)

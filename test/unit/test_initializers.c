@@ -5,12 +5,15 @@
  *
  * Expected moments are those of the formulas in Keras' documentation.
  */
+#include "device.h"
 #include "layer.h"
 
 #include "check.h"
 
 #define IN	300
 #define OUT 200
+
+#define MOST_ORDERED 2000
 
 static nn_real numbers[IN * OUT];
 
@@ -205,6 +208,73 @@ check_permutation(void)
 	nn_random_permutation(nn_random_key(1, NN_STREAM_SHUFFLE, 0), order, 0);
 }
 
+/* Whether every number is there once, and alone what it is among others. */
+static bool
+is_order(uint32_t n, uint64_t seed)
+{
+	const nn_order o =
+		nn_random_order(nn_random_key(seed, NN_STREAM_SHUFFLE, 0), n);
+	bool seen[MOST_ORDERED] = {false}, ok = true;
+	uint32_t index[MOST_ORDERED];
+
+	nn_cpu_ops(-1)->places(NULL, &(nn_rows){o, 0}, (int) n, index);
+	for (uint32_t i = 0; i < n && ok; i++)
+	{
+		ok = index[i] < n && !seen[index[i]] && index[i] == nn_order_at(&o, i);
+		seen[ok ? index[i] : 0] = true;
+	}
+	return ok;
+}
+
+static void
+check_order(void)
+{
+	int all[120] = {0}, neighbours[100] = {0}, first[100] = {0};
+	const int draws = 20000;
+	bool ok = true;
+
+	for (uint32_t n = 0; n <= MOST_ORDERED && ok; n += n < 300 ? 1 : 97)
+		ok = is_order(n, n);
+	check(ok, "orders of up to %d numbers", MOST_ORDERED);
+	for (uint64_t s = 0; s < 120000; s++)
+	{
+		const nn_order o =
+			nn_random_order(nn_random_key(9, NN_STREAM_SHUFFLE, s), 5);
+		uint32_t x[5];
+		int code = 0;
+
+		for (uint32_t i = 0; i < 5; i++)
+			x[i] = nn_order_at(&o, i);
+		/* the number of the order among all 120 */
+		for (int i = 0; i < 5; i++)
+		{
+			int less = 0;
+
+			for (int j = i + 1; j < 5; j++)
+				less += x[j] < x[i];
+			code = code * (5 - i) + less;
+		}
+		all[code]++;
+	}
+	check(chi_square(all, 120, 1000) < 190, "all orders of 5: chi-square %.1f",
+		  chi_square(all, 120, 1000));
+	/* where the first number goes to, and how far off the second is */
+	for (int s = 0; s < draws; s++)
+	{
+		const nn_order o = nn_random_order(
+			nn_random_key(9, NN_STREAM_SHUFFLE, (uint64_t) s), 100);
+		uint32_t a = nn_order_at(&o, 0), b = nn_order_at(&o, 1);
+
+		first[a]++;
+		neighbours[(b + 100 - a) % 100]++;
+	}
+	check(chi_square(first, 100, draws / 100.0) < 165, "places: %.1f",
+		  chi_square(first, 100, draws / 100.0));
+	check(neighbours[0] == 0 &&
+			  chi_square(neighbours + 1, 99, draws / 99.0) < 165,
+		  "neighbours: %.1f", chi_square(neighbours + 1, 99, draws / 99.0));
+}
+
 static void
 check_errors(void)
 {
@@ -241,6 +311,7 @@ main(void)
 	check_seeds();
 	check_random();
 	check_permutation();
+	check_order();
 	check_errors();
 	for (int i = 0; nn_initializers[i] != NULL; i++)
 		check(nn_initializer_names[i] != NULL &&

@@ -238,6 +238,20 @@ note_use(const nn_graph *g, const nn_loss *loss, const nn_optimizer *o)
 
 /* --- training --- */
 
+/* The rows, and once more after them: a batch may begin at any. */
+static nn_real *
+twice(int rows, int width, const nn_real *x)
+{
+	size_t n = (size_t) rows * (size_t) width;
+	nn_real *both = nn_alloc_array(arena, 2 * n, sizeof(nn_real), &err);
+
+	if (both == NULL)
+		exit(2);
+	memcpy(both, x, n * sizeof(nn_real));
+	memcpy(both + n, x, n * sizeof(nn_real));
+	return both;
+}
+
 static bool
 train(const reference *c, int threads, const nn_device_ops *device, result *r)
 {
@@ -247,7 +261,6 @@ train(const reference *c, int threads, const nn_device_ops *device, result *r)
 	nn_optimizer *o = nn_optimizer_parse(arena, c->optimizer, &err);
 	nn_schedule *schedule = nn_schedule_parse(arena, c->schedule, &err);
 	nn_real *x = make_x(c, layout), weight[MOST_ROWS];
-	uint32_t index[MOST_ROWS];
 	nn_trainer_conf conf = {.loss = loss,
 							.optimizer = o,
 							.batch_rows = c->batch,
@@ -255,7 +268,7 @@ train(const reference *c, int threads, const nn_device_ops *device, result *r)
 							.l1 = c->l1,
 							.l2 = c->l2,
 							.seed = 1};
-	nn_batch b = {.rows = c->batch, .index = index, .x = x};
+	nn_batch b = {.rows = c->batch, .x = twice(c->rows, layout->width, x)};
 	nn_real *params;
 	nn_trainer *t;
 	bool ok = true;
@@ -267,10 +280,10 @@ train(const reference *c, int threads, const nn_device_ops *device, result *r)
 	if (params == NULL)
 		return false;
 	conf.target_width = loss->ops->categorical ? 1 : c->columns;
-	b.y = make_y(c, conf.target_width);
+	b.y = twice(c->rows, conf.target_width, make_y(c, conf.target_width));
 	for (int i = 0; i < c->rows; i++)
 		weight[i] = 0.5 + 0.5 * (i % 4);
-	b.weight = c->weighted ? weight : NULL;
+	b.weight = c->weighted ? twice(c->rows, 1, weight) : NULL;
 	t = nn_trainer_create(arena, g, device, &conf, params, &err);
 	if (t == NULL)
 		return false;
@@ -279,13 +292,12 @@ train(const reference *c, int threads, const nn_device_ops *device, result *r)
 		double rate = nn_schedule_rate(schedule, o->learning_rate, step, STEPS,
 									   STEPS_PER_EPOCH);
 
-		for (int i = 0; i < c->batch; i++)
-			index[i] = (uint32_t) ((step * c->batch + i) % c->rows);
+		b.which.first = (uint32_t) (step * c->batch % c->rows);
 		ok = nn_trainer_step(t, &b, rate, &err) &&
 			 nn_trainer_sync(t, &r->losses[step], &err);
 	}
 	b.rows = c->rows;
-	b.index = NULL;
+	b.which.first = 0;
 	ok = ok && c->rows * g->outputs <= MOST_PREDICTIONS &&
 		 nn_trainer_predict(t, &b, r->predictions, &err);
 	nn_trainer_release(t);

@@ -131,16 +131,15 @@ static double
 learn(nn_trainer *t, int steps, int rows, const nn_real *weights,
 	  nn_real *params)
 {
-	uint32_t index[ROWS];
 	nn_batch b = batch_of(rows);
 	double loss = NAN;
 
-	b.index = index;
 	b.weight = weights;
 	for (int i = 0; i < steps; i++)
 	{
-		for (int j = 0; j < rows; j++)
-			index[j] = (uint32_t) ((i * rows + 7 * j) % ROWS);
+		b.which = (nn_rows){
+			nn_random_order(nn_random_key(2, NN_STREAM_SHUFFLE, i / 3), ROWS),
+			(uint32_t) (i % 3 * (ROWS - rows) / 2)};
 		if (!nn_trainer_step(t, &b, 0.05, &err))
 			return NAN;
 	}
@@ -195,12 +194,13 @@ repeatable(void)
 	}
 }
 
-/* Rows alone, in pieces, by index, on any number of threads: the same bits. */
+/* Rows alone, in pieces, in an order, on any number of threads: the same bits. */
 static void
 predicts(void)
 {
 	nn_real all[ROWS * OUTPUTS], part[ROWS * OUTPUTS];
-	uint32_t index[ROWS];
+	const nn_order order =
+		nn_random_order(nn_random_key(3, NN_STREAM_SHUFFLE, 0), ROWS);
 	nn_trainer_conf conf = make_conf("sgd", ROWS, 1);
 	nn_trainer *t = make_trainer(arena, NETWORK, &conf, nn_cpu_ops(-1));
 	nn_batch b = batch_of(ROWS);
@@ -211,19 +211,17 @@ predicts(void)
 	{
 		conf = make_conf("sgd", 6, threads);
 		t = make_trainer(arena, NETWORK, &conf, nn_cpu_ops(-1));
-		for (int i = 0; i < ROWS; i++)
-			index[i] = (uint32_t) (ROWS - 1 - i);
 		memset(part, 0, sizeof(part));
-		b.index = NULL;
+		b.which.order.columns = 0;
 		ok = ok && nn_trainer_predict(t, &b, part, &err);
 		check(ok && memcmp(all, part, sizeof(all)) == 0,
 			  "prediction in pieces with %d threads", threads);
-		b.index = index;
+		b.which.order = order;
 		ok = ok && nn_trainer_predict(t, &b, part, &err);
 		for (int i = 0; i < ROWS && ok; i++)
-			ok = memcmp(all + i * OUTPUTS, part + (ROWS - 1 - i) * OUTPUTS,
-						OUTPUTS * sizeof(nn_real)) == 0;
-		check(ok, "prediction by index with %d threads", threads);
+			ok = memcmp(all + nn_order_at(&order, (uint32_t) i) * OUTPUTS,
+						part + i * OUTPUTS, OUTPUTS * sizeof(nn_real)) == 0;
+		check(ok, "prediction in an order with %d threads", threads);
 		nn_trainer_release(t);
 	}
 }
