@@ -10,7 +10,9 @@
  * them by itself, cuBLASLt reads twice the bytes in every step of a product.
  * By the figures of an H100, the six bytes a number are a fifth of the product's
  * time, of 65,536 rows of 4,096 numbers with as many columns; not measured.
- * Where there is no memory for them, it does round by itself.
+ * Where there is no memory for them, it does round by itself.  A factor of
+ * more than one product of a step is rounded once, if the layer says that it
+ * does not change (settle).
  *
  * cuBLASLt takes matrices by columns.  A matrix by rows is its own transpose
  * by columns, so b is given first and a second, and c comes out by rows.
@@ -373,11 +375,96 @@ round_factors(nn_device *d, size_t n, const float *x, uint16_t *to)
 	gpu_each(d, n, [=] __device__(size_t i) { to[i] = gpu_bf16(x[i]); });
 }
 
+void
+gpu_settle(nn_device *d, const float *x, size_t n)
+{
+	gpu_state *s = gpu_of(d);
+	gpu_factor *f = s->factors;
+
+	if (d->precision != NN_BF16)
+		return;
+	while (f != NULL && f->x != x)
+		f = f->next;
+	if (f == NULL)
+	{
+		f = (gpu_factor *) calloc(1, sizeof(gpu_factor));
+		if (f == NULL)
+			return;
+		f->x = x;
+		f->next = s->factors;
+		s->factors = f;
+	}
+	f->made = f->made && f->n == n;
+	f->settled = true;
+	f->n = n;
+}
+
+void
+gpu_forget_factors(gpu_state *s)
+{
+	for (gpu_factor *f = s->factors; f != NULL; f = f->next)
+		f->settled = f->made = false;
+}
+
+void
+gpu_factors_release(gpu_state *s)
+{
+	gpu_factor *next;
+
+	for (gpu_factor *f = s->factors; f != NULL; f = next)
+	{
+		next = f->next;
+		cudaFree(f->rounded);
+		free(f);
+	}
+	s->factors = NULL;
+}
+
+uint16_t *
+gpu_round_ahead(nn_device *d, const float *x, size_t n)
+{
+	gpu_factor *f = gpu_of(d)->factors;
+
+	while (f != NULL && (f->x != x || f->n != n || !f->settled))
+		f = f->next;
+	if (f == NULL || f->made || n > f->room)
+		return NULL;
+	f->made = true;
+	return f->rounded;
+}
+
+/* That of a factor which is settled, with memory for it; or NULL. */
+static gpu_factor *
+find_settled(gpu_state *s, const float *x, size_t n)
+{
+	gpu_factor *f = s->factors;
+
+	while (f != NULL && (f->x != x || f->n != n || !f->settled))
+		f = f->next;
+	if (f == NULL || n <= f->room)
+		return f;
+	/* nothing that is noted down may use the old one any more */
+	gpu_flush(s);
+	cudaFree(f->rounded);
+	f->rounded = NULL;
+	f->room = 0;
+	if (cudaMalloc((void **) &f->rounded, n * sizeof(uint16_t)) != cudaSuccess)
+	{
+		/* no failure of the device: there is another way */
+		cudaGetLastError();
+		f->rounded = NULL;
+		f->settled = false;
+		return NULL;
+	}
+	f->room = n;
+	return f;
+}
+
 /* Numbers of a factor; the next one's place is aligned as cuBLASLt likes it. */
 static size_t
-factor_size(int rows, int columns)
+factor_size(size_t n)
 {
-	return gpu_round_up((size_t) rows * columns, 128);
+	return gpu_round_up(n, 128);
 }
 
 bool
@@ -413,24 +500,45 @@ static plan *
 plan_rounded(nn_device *d, const plan *like, gpu_product *product)
 {
 	gpu_state *s = gpu_of(d);
-	size_t first = factor_size(like->m, like->k),
-		   second = factor_size(like->k, like->n);
-	uint16_t *factors = find_factors(s, first + second);
-	gpu_product rounded = *product;
+	const size_t n[2] = {(size_t) like->m * like->k,
+						 (size_t) like->k * like->n};
+	const float *x[2] = {(const float *) product->a,
+						 (const float *) product->b};
+	gpu_factor *kept[2];
+	uint16_t *rounded[2], *others = NULL;
+	size_t room = 0;
 	plan *p;
 
-	if (factors == NULL)
+	for (int i = 0; i < 2; i++)
+	{
+		kept[i] = find_settled(s, x[i], n[i]);
+		room += kept[i] == NULL ? factor_size(n[i]) : 0;
+	}
+	if (room > 0)
+		others = find_factors(s, room);
+	if (room > 0 && others == NULL)
 		return NULL;
-	rounded.a = factors;
-	rounded.b = factors + first;
-	p = plan_product(s->blas, *like, true, &rounded);
+	for (int i = 0; i < 2; i++)
+	{
+		rounded[i] = kept[i] != NULL ? kept[i]->rounded : others;
+		others += kept[i] == NULL ? factor_size(n[i]) : 0;
+	}
+	product->a = rounded[0];
+	product->b = rounded[1];
+	p = plan_product(s->blas, *like, true, product);
 	if (p == NULL || !p->usable)
+	{
+		product->a = x[0];
+		product->b = x[1];
 		return NULL;
-	round_factors(d, (size_t) like->m * like->k, (const float *) product->a,
-				  factors);
-	round_factors(d, (size_t) like->k * like->n, (const float *) product->b,
-				  factors + first);
-	*product = rounded;
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		if (kept[i] == NULL || !kept[i]->made)
+			round_factors(d, n[i], x[i], rounded[i]);
+		if (kept[i] != NULL)
+			kept[i]->made = true;
+	}
 	return p;
 }
 

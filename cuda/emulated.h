@@ -36,6 +36,7 @@ typedef struct emulated_device
 	size_t memory;	  /* bytes that there are */
 	size_t allocated; /* bytes in use now */
 	int syncs;		  /* times the host has waited for all that was under way */
+	size_t waiting;	  /* most work that was under way at a time */
 	int launches;	  /* kernels started one by one, */
 	int graphs;		  /* and graphs of them */
 	int changed_nodes;	  /* of graphs, that were given other arguments */

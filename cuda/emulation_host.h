@@ -64,6 +64,7 @@ inline void
 enqueue(std::function<void()> job)
 {
 	queue.push_back(std::move(job));
+	EMULATED_DEVICE.waiting = std::max(EMULATED_DEVICE.waiting, queue.size());
 }
 
 inline size_t

@@ -94,6 +94,19 @@ typedef struct gpu_room
 
 #define GPU_ROOMS 4
 
+/*
+ * Numbers that do not change in a step, as a factor of products in bf16, which
+ * is made when the first of these comes (blas.cu).
+ */
+typedef struct gpu_factor
+{
+	struct gpu_factor *next;
+	const float *x;
+	size_t n, room; /* of the rounded ones: how many fit */
+	uint16_t *rounded;
+	bool settled, made; /* in this step */
+} gpu_factor;
+
 typedef struct gpu_state
 {
 	cudaStream_t stream;
@@ -111,6 +124,7 @@ typedef struct gpu_state
 	gpu_room room[GPU_ROOMS];
 	bool noting; /* launches are put off: see graph.cu */
 	struct gpu_steps *steps;
+	gpu_factor *factors;
 	struct gpu_blas *blas; /* cuBLASLt, or NULL */
 	bool blas_tried;
 } gpu_state;
@@ -374,6 +388,12 @@ extern bool gpu_blas_dense(nn_device *d, int m, int n, int k, const float *x,
 						   const float *w, const float *b, nn_function f,
 						   float *y);
 extern void gpu_blas_close(struct gpu_blas *s);
+/* Where kernels may put numbers, rounded, that are settled and about to be
+ * written, since a step before has wanted them so; NULL: nowhere. */
+extern uint16_t *gpu_round_ahead(nn_device *d, const float *x, size_t n);
+/* at the ends of a step */
+extern void gpu_forget_factors(gpu_state *s);
+extern void gpu_factors_release(gpu_state *s);
 
 /* *sum += the sum of partials */
 extern void gpu_add_partials(nn_device *d, int count, const double *partials,
@@ -385,6 +405,7 @@ extern void gpu_add_partials(nn_device *d, int count, const double *partials,
 
 extern void gpu_begin_step(nn_device *d);
 extern void gpu_end_step(nn_device *d);
+extern void gpu_settle(nn_device *d, const float *x, size_t n);
 extern void gpu_places(nn_device *d, const nn_rows *rows, int m,
 					   uint32_t *index);
 extern void gpu_upload_rows(nn_device *d, int m, int n, const float *x,

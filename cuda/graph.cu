@@ -396,6 +396,7 @@ gpu_begin_step(nn_device *d)
 {
 	gpu_state *s = gpu_of(d);
 
+	gpu_forget_factors(s);
 	if (s->failure != cudaSuccess)
 		return;
 	if (s->steps == NULL)
@@ -475,6 +476,7 @@ gpu_end_step(nn_device *d)
 
 	if (s->noting)
 		start_step(s);
+	gpu_forget_factors(s);
 	keep_up(s);
 }
 

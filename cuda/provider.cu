@@ -66,6 +66,7 @@ gpu_close(nn_device *d)
 		return;
 	gpu_steps_release(s);
 	gpu_staging_release(s);
+	gpu_factors_release(s);
 	gpu_blas_close(s->blas);
 	if (s->stream != NULL)
 		cudaStreamDestroy(s->stream);
@@ -375,6 +376,7 @@ fill_memory(nn_device_ops *ops)
 	ops->sync = gpu_sync;
 	ops->begin_step = gpu_begin_step;
 	ops->end_step = gpu_end_step;
+	ops->settle = gpu_settle;
 	ops->costs = gpu_costs;
 	ops->alloc_host = gpu_alloc_host;
 	ops->free_host = gpu_free_host;

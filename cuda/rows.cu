@@ -70,13 +70,14 @@ gpu_sum_squares_rows(nn_device *d, int m, int n, const float *x,
 	gpu_sum_columns(d, m, n, square_term{x, mean, n, 0}, 0, s);
 }
 
-/* dz is written on the way. */
+/* dz is written on the way, and as a factor where that is wanted. */
 struct slope_term
 {
 	nn_function f;
 	float a;
 	const float *v, *dy;
 	float *dz;
+	uint16_t *rounded; /* or NULL */
 	int n;
 
 	__device__ void begin(int column)
@@ -84,6 +85,8 @@ struct slope_term
 		v += column;
 		dy += column;
 		dz += column;
+		if (rounded)
+			rounded += column;
 	}
 
 	__device__ double at(int i)
@@ -92,6 +95,8 @@ struct slope_term
 		float slope = dy[at] * nn_function_slope(f, a, v[at], v[at]);
 
 		dz[at] = slope;
+		if (rounded)
+			rounded[at] = gpu_bf16(slope);
 		return slope;
 	}
 };
@@ -106,7 +111,10 @@ gpu_dense_slope(nn_device *d, int m, int n, nn_function f, double a,
 	if (db == NULL)
 		gpu_map_slope(d, f, a, (size_t) m * n, z, y, dy, 0, dz);
 	else
-		gpu_sum_columns(d, m, n, slope_term{f, (float) a, v, dy, dz, n}, 0, db);
+		gpu_sum_columns(d, m, n,
+						slope_term{f, (float) a, v, dy, dz,
+								   gpu_round_ahead(d, dz, (size_t) m * n), n},
+						0, db);
 }
 
 void

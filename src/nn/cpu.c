@@ -87,6 +87,14 @@ nn_cpu_step(nn_device *d)
 	(void) d;
 }
 
+void
+nn_cpu_settle(nn_device *d, const nn_real *x, size_t n)
+{
+	(void) d;
+	(void) x;
+	(void) n;
+}
+
 /* It is open already, and what a product takes is known by its recipe. */
 void
 nn_cpu_costs(nn_device_costs *costs)

@@ -16,6 +16,7 @@ extern void nn_cpu_copy(nn_device *d, void *dst, const void *src, size_t bytes);
 extern void nn_cpu_zero(nn_device *d, void *dst, size_t bytes);
 extern bool nn_cpu_sync(nn_device *d, nn_error *err);
 extern void nn_cpu_step(nn_device *d);
+extern void nn_cpu_settle(nn_device *d, const nn_real *x, size_t n);
 extern void nn_cpu_costs(nn_device_costs *costs);
 
 /* The SIMD levels (x86-64, nn_real float). */

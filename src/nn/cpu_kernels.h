@@ -27,13 +27,13 @@
 		.upload = nn_cpu_copy, .download = nn_cpu_copy, .copy = nn_cpu_copy,   \
 		.zero = nn_cpu_zero, .sync = nn_cpu_sync, .costs = nn_cpu_costs,       \
 		.begin_step = nn_cpu_step, .end_step = nn_cpu_step,                    \
-		.alloc_host = nn_cpu_alloc, .free_host = nn_cpu_free,                  \
-		.places = k_places, .gather = k_gather, .upload_rows = k_upload_rows,  \
-		.gemm = k_gemm, .dense = k_dense, .dense_slope = k_dense_slope,        \
-		.map = k_map, .map_slope = k_map_slope, .axpby = k_axpby,              \
-		.multiply = k_multiply, .dropout = k_dropout, .sum_rows = k_sum_rows,  \
-		.dot_rows = k_dot_rows, .scale_rows = k_scale_rows,                    \
-		.copy_columns = k_copy_columns,                                        \
+		.settle = nn_cpu_settle, .alloc_host = nn_cpu_alloc,                   \
+		.free_host = nn_cpu_free, .places = k_places, .gather = k_gather,      \
+		.upload_rows = k_upload_rows, .gemm = k_gemm, .dense = k_dense,        \
+		.dense_slope = k_dense_slope, .map = k_map, .map_slope = k_map_slope,  \
+		.axpby = k_axpby, .multiply = k_multiply, .dropout = k_dropout,        \
+		.sum_rows = k_sum_rows, .dot_rows = k_dot_rows,                        \
+		.scale_rows = k_scale_rows, .copy_columns = k_copy_columns,            \
 		.sum_squares_rows = k_sum_squares_rows, .batch_norm = k_batch_norm,    \
 		.batch_norm_slope = k_batch_norm_slope, .layer_norm = k_layer_norm,    \
 		.layer_norm_slope = k_layer_norm_slope, .softmax = k_softmax,          \

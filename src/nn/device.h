@@ -206,6 +206,11 @@ typedef struct nn_device_ops
 	void (*begin_step)(nn_device *d);
 	void (*end_step)(nn_device *d);
 
+	/* until the end of the step, the n numbers of x are a factor of more than
+	 * one product and do not change from the first of these on: a device may
+	 * keep what it makes of them */
+	void (*settle)(nn_device *d, const nn_real *x, size_t n);
+
 	/* host memory that is copied to and from while the host goes on; of other
 	 * memory, a copy may wait for the work before it */
 	void *(*alloc_host)(nn_device *d, size_t bytes);

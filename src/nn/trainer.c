@@ -80,7 +80,7 @@ check_conf(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
 size_t
 nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
 {
-	size_t own, total, exec;
+	size_t own, total, exec, factors;
 
 	if (!check_conf(g, conf, err) || !memory_sizes(g, conf, &own, &total, err))
 		return 0;
@@ -88,9 +88,14 @@ nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
 						true, err);
 	if (exec == 0)
 		return 0;
+	/* factors of products, which a device may keep rounded */
+	factors = conf->precision == NN_BF16
+				  ? exec / 2 + g->nparams * sizeof(nn_real) / 2
+				  : 0;
 	for (int i = 0; i < conf->threads; i++)
 	{
-		if (!add_bytes(&total, own, 1) || !add_bytes(&total, exec, 1))
+		if (!add_bytes(&total, own, 1) || !add_bytes(&total, exec, 1) ||
+			!add_bytes(&total, factors, 1))
 		{
 			nn_fail(err, NN_LIMIT, "batch of %d rows is too large",
 					conf->batch_rows);

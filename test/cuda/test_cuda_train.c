@@ -239,6 +239,7 @@ static void
 check_waits(void)
 {
 	learner l;
+	size_t of_step;
 	int before;
 
 	if (!start(&l, &cuda, NETWORK, "categorical_crossentropy", "adam"))
@@ -249,6 +250,9 @@ check_waits(void)
 	learn(&l, 0, 4);
 	before = emulated->syncs;
 	l.batch.rows = BATCH;
+	emulated->waiting = 0;
+	nn_trainer_step(l.trainer, &l.batch, 0.01, &err);
+	of_step = emulated->waiting;
 	for (int step = 0; step < 20; step++)
 	{
 		l.batch.which.first = (uint32_t) step;
@@ -256,6 +260,9 @@ check_waits(void)
 	}
 	check(emulated->syncs == before, "twenty steps wait %d times",
 		  emulated->syncs - before);
+	/* they take long, so few are under way at a time */
+	check(emulated->waiting <= 4 * of_step, "%zu kernels wait, %zu of a step",
+		  emulated->waiting, of_step);
 	l.batch.host = true;
 	l.batch.x = x;
 	l.batch.y = y;
@@ -402,6 +409,60 @@ check_graphs_of_products(void)
 	precision = NN_FP32;
 }
 
+static void
+settle_nothing(nn_device *d, const nn_real *x, size_t n)
+{
+	(void) d;
+	(void) x;
+	(void) n;
+}
+
+/* What several products of a step read is rounded once; and no memory for it
+ * is no failure. */
+static void
+check_settled(void)
+{
+	const char *const network = "dense(400, relu) dense(400, tanh) dense(200)";
+	const size_t memory = emulated->memory;
+	nn_device_ops other = cuda;
+	int launches[3];
+	learner l[3];
+
+	emulated->blas = true;
+	emulated->no_graphs = true;
+	precision = NN_BF16;
+	for (int i = 0; i < 3; i++)
+	{
+		bool ok;
+
+		other.settle = i > 0 ? settle_nothing : cuda.settle;
+		ok =
+			start(&l[i], &other, network, "mse", "adam(global_clipnorm = 1)") &&
+			learn(&l[i], 0, 5) > 0;
+		if (i == 2)
+		{
+			other.settle = cuda.settle;
+			emulated->memory = emulated->allocated;
+		}
+		launches[i] = emulated->launches;
+		ok = ok && learn(&l[i], 5, 1) > 0;
+		launches[i] = emulated->launches - launches[i];
+		emulated->memory = memory;
+		check(ok && finish(&l[i]), "bf16: %s", err.message);
+	}
+	/* of three factors of two layers, each is one of two products, and one is
+	 * rounded by the kernel that makes it */
+	check(launches[1] - launches[0] == 8 && launches[2] == launches[1],
+		  "a step rounds %d factors again, and %d for want of memory",
+		  launches[1] - launches[0], launches[2] - launches[0]);
+	check(furthest(l[0].nparams, l[0].params, l[1].params) == 0 &&
+			  furthest(l[0].nparams, l[0].params, l[2].params) == 0,
+		  "all teach the same");
+	precision = NN_FP32;
+	emulated->no_graphs = false;
+	emulated->blas = false;
+}
+
 /* A learner of a small perceptron, after some steps, and how many kernels the
  * next one is.  False: it failed. */
 static bool
@@ -512,6 +573,7 @@ main(void)
 		check_graphs();
 		check_graphs_of_products();
 		check_ordinal();
+		check_settled();
 		check_perceptron();
 	}
 	return check_failed;

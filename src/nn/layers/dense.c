@@ -117,9 +117,16 @@ forward(const nn_layer *l, const nn_pass *p)
 	const conf *c = l->conf;
 	const nn_tensor *in = l->in[0];
 	bool note = p->training && nn_function_needs_input(l->function);
+	int m = p->rows * nn_outer(&in->shape), k = nn_last(&in->shape);
 
-	p->device->ops->dense(p->device, p->rows * nn_outer(&in->shape), c->units,
-						  nn_last(&in->shape), in->data, l->param[KERNEL].data,
+	/* what the products of the way back read again */
+	if (p->training)
+		p->device->ops->settle(p->device, in->data, (size_t) m * k);
+	if (p->training && in->grad != NULL)
+		p->device->ops->settle(p->device, l->param[KERNEL].data,
+							   (size_t) k * c->units);
+	p->device->ops->dense(p->device, m, c->units, k, in->data,
+						  l->param[KERNEL].data,
 						  c->use_bias ? l->param[BIAS].data : NULL, l->function,
 						  l->argument, note ? l->saved : NULL, l->out.data);
 }
@@ -134,6 +141,8 @@ backward(const nn_layer *l, const nn_pass *p)
 		k = nn_last(&in->shape);
 	nn_real *dz = l->out.grad;
 
+	if (in->grad != NULL)
+		ops->settle(p->device, dz, (size_t) m * n);
 	if (l->function != NN_LINEAR || c->use_bias)
 		ops->dense_slope(p->device, m, n, l->function, l->argument, l->saved,
 						 l->out.data, dz, dz,
