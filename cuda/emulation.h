@@ -75,6 +75,11 @@ extern "C"
 		emulated_at_first();
 }
 
+struct alignas(16) float4
+{
+	float x, y, z, w;
+};
+
 /* not in a namespace, as structures of CUDA have members of their names */
 inline dim3 emulated_block_size, emulated_grid_size;
 

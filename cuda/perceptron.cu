@@ -13,6 +13,12 @@
 #include "classes.h"
 #include "perceptron.h"
 
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL
+#endif
+
 #define OWN		   4	 /* rows and columns of a product that a thread has */
 #define NUMBERS	   11264 /* in shared memory */
 #define MOST_ROWS  32	 /* of a tile */
@@ -21,11 +27,20 @@
 typedef struct layer
 {
 	int k, n;		/* inputs, outputs */
+	int lx, ly;		/* between two rows of inputs, of outputs */
 	int in, out, z; /* where those of a row begin; z -1: not kept */
+	bool fours;		/* whether w can be read by four numbers */
 	size_t dw, db;	/* in the gradients of a block; db: where b is */
 	const float *w, *b;
 	layer_end end;
 } layer;
+
+/* aligned as four numbers are */
+typedef union alignas(16) shared_numbers
+{
+	float number[NUMBERS];
+	share_sums sums; /* at the end */
+} shared_numbers;
 
 typedef struct perceptron
 {
@@ -41,59 +56,188 @@ typedef struct perceptron
 
 /* The same of a number of a tile that begins at row first. */
 static __device__ __forceinline__ float
-slope_at(const layer &l, int rows, int first, const float *kept, int at)
+slope_at(const layer &l, int rows, int first, const float *kept, int row,
+		 int column)
 {
+	int at = row * l.ly + column;
+
 	return slope_of_end(l.end, l.z < 0 ? 0 : kept[(size_t) l.z * rows + at],
 						kept[(size_t) l.out * rows + at],
-						(uint64_t) first * l.n + at);
+						(uint64_t) (first + row) * l.n + column);
+}
+
+/* Four numbers, which are aligned to their size; or as many as there are. */
+static __device__ __forceinline__ void
+load_fours(const float *p, float *v)
+{
+	const float4 four = *(const float4 *) p;
+
+	v[0] = four.x;
+	v[1] = four.y;
+	v[2] = four.z;
+	v[3] = four.w;
+}
+
+template <bool FOURS>
+static __device__ __forceinline__ void
+load_some(const float *p, int count, float *v)
+{
+	if (FOURS)
+		load_fours(p, v);
+	else
+	{
+		UNROLL
+		for (int j = 0; j < OWN; j++)
+			v[j] = j < count ? p[j] : 0;
+	}
+}
+
+/*
+ * A product, of which every thread has squares; where there are few, threads
+ * side by side share one.  Then each takes every so-manieth four of the depth,
+ * and they add up what they have found.
+ */
+static __device__ __forceinline__ int
+parts_for(int squares, int depth, int least)
+{
+	int parts = least;
+
+	while (parts < WARP && parts * OWN < depth &&
+		   squares * parts * 2 <= BLOCK_THREADS)
+		parts *= 2;
+	/* in two, a square cannot be added up as below */
+	return parts == 2 ? 1 : parts;
+}
+
+/*
+ * Add up the sums of OWN or more threads, each of which is left with the row of
+ * its number.
+ */
+static __device__ __forceinline__ void
+add_parts(float (&sum)[OWN][OWN], int part, int parts)
+{
+	/* half of the rows for the other half, and again */
+	UNROLL
+	for (int half = OWN / 2; half > 0; half /= 2)
+	{
+		bool upper = part & half;
+
+		UNROLL
+		for (int i = 0; i < half; i++)
+		{
+			UNROLL
+			for (int j = 0; j < OWN; j++)
+			{
+				float other = upper ? sum[i][j] : sum[i + half][j];
+				float own = upper ? sum[i + half][j] : sum[i][j];
+
+				sum[i][j] = own + __shfl_xor_sync(FULL_WARP, other, half);
+			}
+		}
+	}
+	for (int by = OWN; by < parts; by *= 2)
+	{
+		UNROLL
+		for (int j = 0; j < OWN; j++)
+			sum[0][j] += __shfl_xor_sync(FULL_WARP, sum[0][j], by);
+	}
+}
+
+/* add(square, depth, sums) of OWN of the depth; store(row, column, numbers) of
+ * OWN numbers of a row. */
+template <class Add, class Store>
+static __device__ __forceinline__ void
+multiply(int rows, int columns, int depth, int least, Add add, Store store)
+{
+	const int squares = squares_of<OWN>(rows, columns);
+	const int parts = parts_for(squares, depth, least);
+	/* whole warps, which add up together */
+	const int threads = (squares * parts + WARP - 1) / WARP * WARP;
+
+	for (int t = threadIdx.x; t < threads; t += BLOCK_THREADS)
+	{
+		int part = t % parts, s = t / parts;
+		square at = square_of<OWN>(s, columns);
+		float sum[OWN][OWN] = {};
+
+		for (int q = part * OWN; s < squares && q < depth; q += parts * OWN)
+			add(at, q, sum);
+		if (parts > 1)
+			add_parts(sum, part, parts);
+		if (s >= squares || part >= OWN)
+			continue;
+		UNROLL
+		for (int i = 0; i < OWN; i++)
+			if (i == 0 || parts == 1)
+				store(at.i + (parts == 1 ? i : part), at.j, sum[i]);
+	}
 }
 
 static __device__ void
 load_rows(const perceptron &p, int count, const tile_rows &at, float *kept)
 {
-	int k = p.layers[0].k;
+	const layer &l = p.layers[0];
 
-	for (int i = threadIdx.x; i < p.rows * k; i += BLOCK_THREADS)
-		kept[i] = i < count * k ? p.x[(size_t) at.x[i / k] * k + i % k] : 0;
+	for (int i = threadIdx.x; i < p.rows * l.lx; i += BLOCK_THREADS)
+	{
+		int row = i / l.lx, column = i % l.lx;
+
+		kept[i] = row < count && column < l.k
+					  ? p.x[(size_t) at.x[row] * l.k + column]
+					  : 0;
+	}
 }
 
-static __device__ void
+template <bool FOURS>
+static __device__ __forceinline__ void
 go_forward(const layer &l, int rows, int first, float *kept)
 {
 	const float *x = kept + (size_t) l.in * rows;
 
-	for (int s = threadIdx.x; s < squares_of<OWN>(rows, l.n);
-		 s += BLOCK_THREADS)
-	{
-		square at = square_of<OWN>(s, l.n);
-		float sum[OWN][OWN] = {};
-
-		for (int q = 0; q < l.k; q++)
+	multiply(
+		rows, l.n, l.k, 1,
+		[&](square at, int q, float(&sum)[OWN][OWN])
 		{
-			float w[OWN];
+			float a[OWN][OWN], w[OWN][OWN];
 
-			for (int j = 0; j < OWN; j++)
-				w[j] = at.j + j < l.n ? l.w[q * l.n + at.j + j] : 0;
+			UNROLL
 			for (int i = 0; i < OWN; i++)
 			{
-				for (int j = 0; j < OWN; j++)
-					sum[i][j] = fmaf(x[(at.i + i) * l.k + q], w[j], sum[i][j]);
+				load_fours(&x[(at.i + i) * l.lx + q], a[i]);
+				load_some<FOURS>(&l.w[(q + i < l.k ? q + i : 0) * l.n + at.j],
+								 l.n - at.j, w[i]);
 			}
-		}
-		for (int i = 0; i < OWN; i++)
-		{
-			for (int j = 0; j < OWN && at.j + j < l.n; j++)
+			/* beyond k a is zero, and w another row's */
+			UNROLL
+			for (int d = 0; d < OWN; d++)
 			{
-				int to = (at.i + i) * l.n + at.j + j;
-				float z = l.b ? sum[i][j] + l.b[at.j + j] : sum[i][j];
+				UNROLL
+				for (int i = 0; i < OWN; i++)
+				{
+					UNROLL
+					for (int j = 0; j < OWN; j++)
+						sum[i][j] = fmaf(a[i][d], w[d][j], sum[i][j]);
+				}
+			}
+		},
+		[&](int row, int column, const float *sum)
+		{
+			UNROLL
+			for (int j = 0; j < OWN; j++)
+			{
+				int c = column + j, to = row * l.ly + c;
+				float z = 0, y = 0;
 
+				if (c < l.n)
+				{
+					z = l.b ? sum[j] + l.b[c] : sum[j];
+					y = output_of(l.end, z, (uint64_t) (first + row) * l.n + c);
+				}
 				if (l.z >= 0)
 					kept[(size_t) l.z * rows + to] = z;
-				kept[(size_t) l.out * rows + to] =
-					output_of(l.end, z, (uint64_t) first * l.n + to);
+				kept[(size_t) l.out * rows + to] = y;
 			}
-		}
-	}
+		});
 }
 
 /* Losses of numbers, whose slopes take the predictions' place. */
@@ -108,21 +252,22 @@ judge_numbers(const perceptron &p, int first, const tile_rows &at, float *kept)
 
 	for (int i = threadIdx.x; i < p.rows * l.n; i += BLOCK_THREADS)
 	{
+		int r = i / l.n, j = i % l.n;
+		float *here = &pred[r * l.ly + j], slope;
 		double weight;
-		float slope;
 		size_t row;
 
-		if (first + i / l.n >= p.m)
+		if (first + r >= p.m)
 		{
-			pred[i] = 0;
+			*here = 0;
 			continue;
 		}
-		row = at.y[i / l.n];
+		row = at.y[r];
 		weight = a.weight ? a.weight[row] : 1;
-		sum += weight * nn_loss_formula(a.kind, p0, p1, pred[i],
-										a.y[row * l.n + i % l.n], &slope);
-		pred[i] = slope * (float) (weight * a.scale / l.n) *
-				  slope_at(l, p.rows, first, kept, i);
+		sum += weight * nn_loss_formula(a.kind, p0, p1, *here,
+										a.y[row * l.n + j], &slope);
+		*here = slope * (float) (weight * a.scale / l.n) *
+				slope_at(l, p.rows, first, kept, r, j);
 	}
 	return sum / l.n;
 }
@@ -137,7 +282,7 @@ judge_classes(const perceptron &p, int first, const tile_rows &at, float *kept)
 
 	for (int r = threadIdx.x / WARP; r < p.rows; r += WARPS_OF_BLOCK)
 	{
-		float *pred = kept + (size_t) l.out * p.rows + r * l.n;
+		float *pred = kept + (size_t) l.out * p.rows + r * l.ly;
 		class_loss of;
 
 		if (first + r >= p.m)
@@ -150,96 +295,120 @@ judge_classes(const perceptron &p, int first, const tile_rows &at, float *kept)
 		if (lane == 0)
 			sum += of.value;
 		for (int j = lane; j < l.n; j += WARP)
-			pred[j] = of.slope(pred[j], j) *
-					  slope_at(l, p.rows, first, kept, r * l.n + j);
+			pred[j] =
+				of.slope(pred[j], j) * slope_at(l, p.rows, first, kept, r, j);
 	}
 	return sum;
 }
 
 /* A tile's part of the gradients of a layer's parameters. */
-static __device__ void
+static __device__ __forceinline__ void
 add_gradients(const layer &l, int rows, const float *kept, bool fresh,
 			  float *partial)
 {
 	const float *x = kept + (size_t) l.in * rows;
 	const float *dz = kept + (size_t) l.out * rows;
 
-	for (int s = threadIdx.x; s < squares_of<OWN>(l.k, l.n); s += BLOCK_THREADS)
-	{
-		square at = square_of<OWN>(s, l.n);
-		float sum[OWN][OWN] = {};
-
-		for (int r = 0; r < rows; r++)
+	multiply(
+		l.k, l.n, rows, 1,
+		[&](square at, int r, float(&sum)[OWN][OWN])
 		{
-			for (int i = 0; i < OWN && at.i + i < l.k; i++)
+			UNROLL
+			for (int d = 0; d < OWN; d++)
 			{
-				for (int j = 0; j < OWN && at.j + j < l.n; j++)
-					sum[i][j] = fmaf(x[r * l.k + at.i + i],
-									 dz[r * l.n + at.j + j], sum[i][j]);
-			}
-		}
-		for (int i = 0; i < OWN && at.i + i < l.k; i++)
-		{
-			for (int j = 0; j < OWN && at.j + j < l.n; j++)
-			{
-				float *to = partial + l.dw + (at.i + i) * l.n + at.j + j;
+				float a[OWN], b[OWN];
 
-				*to = fresh ? sum[i][j] : *to + sum[i][j];
+				load_fours(&x[(r + d) * l.lx + at.i], a);
+				load_fours(&dz[(r + d) * l.ly + at.j], b);
+				UNROLL
+				for (int i = 0; i < OWN; i++)
+				{
+					UNROLL
+					for (int j = 0; j < OWN; j++)
+						sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
+				}
 			}
-		}
-	}
+		},
+		[&](int row, int column, const float *sum)
+		{
+			UNROLL
+			for (int j = 0; j < OWN; j++)
+			{
+				float *to = partial + l.dw + row * l.n + column + j;
+
+				if (row < l.k && column + j < l.n)
+					*to = fresh ? sum[j] : *to + sum[j];
+			}
+		});
 	for (int j = threadIdx.x; l.b && j < l.n; j += BLOCK_THREADS)
 	{
 		float sum = 0;
 
 		for (int r = 0; r < rows; r++)
-			sum += dz[r * l.n + j];
+			sum += dz[r * l.ly + j];
 		partial[l.db + j] = fresh ? sum : partial[l.db + j] + sum;
 	}
 }
 
 /* The slope of a layer's input: of what came before it, or dx. */
-static __device__ void
+template <bool FOURS>
+static __device__ __forceinline__ void
 go_back(const perceptron &p, int number, int first, float *kept)
 {
 	const layer &l = p.layers[number];
 	const float *dz = kept + (size_t) l.out * p.rows;
 
-	for (int s = threadIdx.x; s < squares_of<OWN>(p.rows, l.k);
-		 s += BLOCK_THREADS)
-	{
-		square at = square_of<OWN>(s, l.k);
-		float sum[OWN][OWN] = {};
-
-		for (int q = 0; q < l.n; q++)
+	/* side by side, as w is read along its rows */
+	multiply(
+		p.rows, l.k, l.n, OWN,
+		[&](square at, int q, float(&sum)[OWN][OWN])
 		{
-			for (int j = 0; j < OWN && at.j + j < l.k; j++)
-			{
-				float w = l.w[(at.j + j) * l.n + q];
+			float a[OWN][OWN], w[OWN][OWN];
 
-				for (int i = 0; i < OWN; i++)
-					sum[i][j] = fmaf(dz[(at.i + i) * l.n + q], w, sum[i][j]);
+			UNROLL
+			for (int i = 0; i < OWN; i++)
+			{
+				int row = at.j + i < l.k ? at.j + i : 0;
+
+				load_fours(&dz[(at.i + i) * l.ly + q], a[i]);
+				load_some<FOURS>(&l.w[row * l.n + q], l.n - q, w[i]);
 			}
-		}
-		for (int i = 0; i < OWN; i++)
-		{
-			for (int j = 0; j < OWN && at.j + j < l.k; j++)
+			UNROLL
+			for (int d = 0; d < OWN; d++)
 			{
-				int to = (at.i + i) * l.k + at.j + j;
-
-				if (number > 0)
-					kept[(size_t) l.in * p.rows + to] =
-						sum[i][j] *
-						slope_at(p.layers[number - 1], p.rows, first, kept, to);
-				else if (first + at.i + i < p.m)
+				UNROLL
+				for (int i = 0; i < OWN; i++)
 				{
-					float *dx = p.dx + (size_t) first * l.k + to;
-
-					*dx = gpu_blend(sum[i][j], p.dx_beta, dx);
+					UNROLL
+					for (int j = 0; j < OWN; j++)
+						sum[i][j] = fmaf(a[i][d], w[j][d], sum[i][j]);
 				}
 			}
-		}
-	}
+		},
+		[&](int row, int column, const float *sum)
+		{
+			UNROLL
+			for (int j = 0; j < OWN; j++)
+			{
+				int c = column + j;
+
+				if (c >= l.k)
+					break;
+				if (number > 0)
+				{
+					const layer &before = p.layers[number - 1];
+
+					kept[(size_t) l.in * p.rows + row * l.lx + c] =
+						sum[j] * slope_at(before, p.rows, first, kept, row, c);
+				}
+				else if (first + row < p.m)
+				{
+					float *dx = p.dx + (size_t) (first + row) * l.k + c;
+
+					*dx = gpu_blend(sum[j], p.dx_beta, dx);
+				}
+			}
+		});
 }
 
 static __device__ double
@@ -260,7 +429,10 @@ train_tiles(const perceptron &p, float *partial, float *kept)
 		for (int i = 0; i < p.nlayers; i++)
 		{
 			__syncthreads();
-			go_forward(p.layers[i], p.rows, first, kept);
+			if (p.layers[i].fours)
+				go_forward<true>(p.layers[i], p.rows, first, kept);
+			else
+				go_forward<false>(p.layers[i], p.rows, first, kept);
 		}
 		__syncthreads();
 		loss += classes ? judge_classes(p, first, at, kept)
@@ -274,7 +446,10 @@ train_tiles(const perceptron &p, float *partial, float *kept)
 				break;
 			/* of the input, whose place the slopes take */
 			__syncthreads();
-			go_back(p, i, first, kept);
+			if (p.layers[i].fours)
+				go_back<true>(p, i, first, kept);
+			else
+				go_back<false>(p, i, first, kept);
 		}
 	}
 	return loss;
@@ -285,8 +460,8 @@ __launch_bounds__(BLOCK_THREADS)
 	step_of_perceptron(const __grid_constant__ perceptron p,
 					   const __grid_constant__ gradients g, bool meets)
 {
-	SHARED(kept, float[NUMBERS]);
-	double loss = train_tiles(p, g.partial + blockIdx.x * g.size, kept);
+	SHARED(kept, shared_numbers);
+	double loss = train_tiles(p, g.partial + blockIdx.x * g.size, kept.number);
 
 	loss = block_sum(loss);
 	if (threadIdx.x == 0)
@@ -294,7 +469,7 @@ __launch_bounds__(BLOCK_THREADS)
 	if (!meets)
 		return;
 	BARRIER_OF_ALL();
-	finish_step(g, *(share_sums *) kept);
+	finish_step(g, kept.sums);
 }
 
 static __global__ void
@@ -318,7 +493,7 @@ gpu_finish_step(nn_device *d, const gradients *g)
 static int
 place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 {
-	int numbers = a->layer[0].inputs;
+	int numbers = (int) gpu_round_up((size_t) a->layer[0].inputs, OWN);
 
 	p->nlayers = a->nlayers;
 	for (int i = 0; i < a->nlayers; i++)
@@ -329,6 +504,8 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		*l = layer{};
 		l->k = from->inputs;
 		l->n = from->outputs;
+		l->lx = (int) gpu_round_up((size_t) l->k, OWN);
+		l->ly = (int) gpu_round_up((size_t) l->n, OWN);
 		l->out = numbers;
 		l->z = -1;
 		l->dw =
@@ -337,11 +514,13 @@ place_layers(const nn_mlp_args *a, perceptron *p, gradients *g)
 		l->b = from->b;
 		l->in = i > 0 ? p->layers[i - 1].out : 0;
 		l->end = end_of_layer(from);
-		numbers += l->n;
+		l->fours =
+			l->n % OWN == 0 && (uintptr_t) l->w % (OWN * sizeof(float)) == 0;
+		numbers += l->ly;
 		if (nn_function_needs_input(l->end.f))
 		{
 			l->z = numbers;
-			numbers += l->n;
+			numbers += l->ly;
 		}
 		if (l->b != NULL)
 			l->db =
