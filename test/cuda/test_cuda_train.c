@@ -211,6 +211,110 @@ check_layers(void)
 	}
 }
 
+/* The loss of the first step from some parameters, which it changes by rate. */
+static double
+first_loss(learner *l, const void *state, double rate)
+{
+	double loss = NAN;
+
+	l->batch.rows = BATCH;
+	if (!nn_trainer_restore(l->trainer, state, 0, &err) ||
+		!nn_trainer_step(l->trainer, &l->batch, rate, &err) ||
+		!nn_trainer_sync(l->trainer, &loss, &err))
+		return NAN;
+	return loss;
+}
+
+#define DIFFERENCE 2e-3
+
+/* A gradient, in its own direction and in any other, against differences of
+ * the losses.  Numbers of single precision do not allow more than a percent. */
+static void
+check_gradient(const char *network, const char *loss)
+{
+	nn_graph *g = nn_graph_build(arena, network, &example_layout, &err);
+	nn_real *state, *gradient, *moved;
+	double size = 0, along[2] = {0}, length[2] = {0}, change[2] = {0};
+	learner l;
+
+	if (g == NULL || !start(&l, &cuda, network, loss, "sgd"))
+	{
+		check(false, "%s: %s", network, err.message);
+		return;
+	}
+	state = calloc(1, nn_trainer_state_size(l.trainer));
+	gradient = calloc(l.nparams, sizeof(nn_real));
+	moved = calloc(1, nn_trainer_state_size(l.trainer));
+	if (state == NULL || gradient == NULL || moved == NULL)
+		exit(2);
+	memcpy(state, l.params, l.nparams * sizeof(nn_real));
+	first_loss(&l, state, 1);
+	nn_trainer_params(l.trainer, moved, &err);
+	/* numbers that are learned otherwise are no part of it */
+	for (int i = 0; i < g->nlayers; i++)
+		for (int j = 0; j < g->layers[i].nparam; j++)
+		{
+			const nn_param *p = &g->layers[i].param[j];
+			size_t n = p->trainable ? nn_count(&p->shape) : 0;
+
+			for (size_t q = p->offset; q < p->offset + n; q++)
+				gradient[q] = (nn_real) ((state[q] - moved[q]) / p->rate);
+		}
+	for (size_t i = 0; i < l.nparams; i++)
+		size += (double) gradient[i] * gradient[i];
+	size = sqrt(size);
+	for (int way = 0; way < 2; way++)
+		for (size_t i = 0; i < l.nparams; i++)
+		{
+			double d = way == 0 ? gradient[i]
+								: fabs((double) gradient[i]) * check_normal(i);
+
+			length[way] += d * d;
+			along[way] += d * gradient[i];
+		}
+	for (int way = 0; way < 2; way++)
+		for (int side = 1; side >= -1; side -= 2)
+		{
+			for (size_t i = 0; i < l.nparams; i++)
+			{
+				double d = way == 0
+							   ? gradient[i]
+							   : fabs((double) gradient[i]) * check_normal(i);
+
+				moved[i] = (nn_real) (state[i] + side * DIFFERENCE * d /
+													 sqrt(length[way]));
+			}
+			change[way] += side * first_loss(&l, moved, 0) / (2 * DIFFERENCE);
+		}
+	for (int way = 0; way < 2; way++)
+		check(fabs(change[way] - along[way] / sqrt(length[way])) <=
+				  2e-2 * size + 1e-4,
+			  "%s, %s: loss changes by %.5g, the gradient says %.5g", network,
+			  loss, change[way], along[way] / sqrt(length[way]));
+	free(state);
+	free(gradient);
+	free(moved);
+	finish(&l);
+}
+
+static void
+check_gradients(void)
+{
+	l1 = l2 = 0;
+	for (int i = 0; nn_layers[i] != NULL; i++)
+	{
+		const nn_named *named = &nn_layers[i]->named;
+
+		for (int j = 0; named->examples[j] != NULL; j++)
+			check_gradient(example_network(arena, named->examples[j], &err),
+						   "mse");
+	}
+	check_gradient(PERCEPTRON, "categorical_crossentropy");
+	check_gradient(NETWORK, "categorical_crossentropy");
+	l1 = 1e-4;
+	l2 = 1e-3;
+}
+
 /* Rows that stay with the host, which overwrites what it has handed over. */
 static void
 check_host_rows(void)
@@ -566,6 +670,7 @@ main(void)
 	check_training(PERCEPTRON, "categorical_crossentropy", "adam");
 	check_updates();
 	check_layers();
+	check_gradients();
 	check_host_rows();
 	if (emulated != NULL)
 	{

@@ -6,6 +6,9 @@
  * reference/parity.txt, which reference/parity.py wrote, has for each case the
  * loss of every step and the predictions after the last one.  A layer, loss or
  * optimizer that is registered but in no case is a failure.
+ *
+ * With the environment variable NEURAL_CUDA, which names a CUDA provider, its
+ * device is compared, too.
  */
 #include "reference.h"
 #include "train.h"
@@ -284,6 +287,7 @@ train(const reference *c, int threads, const nn_device_ops *device, result *r)
 	for (int i = 0; i < c->rows; i++)
 		weight[i] = 0.5 + 0.5 * (i % 4);
 	b.weight = c->weighted ? twice(c->rows, 1, weight) : NULL;
+	b.host = device->own_memory;
 	t = nn_trainer_create(arena, g, device, &conf, params, &err);
 	if (t == NULL)
 		return false;
@@ -335,7 +339,9 @@ compare(const reference *c, const result *r)
 		  c->optimizer);
 }
 
-#ifdef NN_REAL_IS_DOUBLE
+#ifndef NN_REAL_IS_DOUBLE
+static nn_device_ops cuda; /* no name: there is none */
+#else
 /* The number of threads may change the order of sums, and nothing else. */
 static void
 compare_threads(const reference *c, const result *one, int threads)
@@ -377,6 +383,12 @@ run_case(const reference *c)
 		check(false, "case %d: %s", c->number, err.message);
 	else
 		compare(c, &r);
+	if (cuda.name == NULL)
+		return;
+	if (!train(c, 1, &cuda, &r))
+		check(false, "case %d, CUDA: %s", c->number, err.message);
+	else
+		compare(c, &r);
 #endif
 }
 
@@ -384,10 +396,17 @@ int
 main(int argc, char **argv)
 {
 	FILE *f = reference_open(argc, argv, "parity.txt");
+#ifndef NN_REAL_IS_DOUBLE
+	const char *library = getenv("NEURAL_CUDA");
+#endif
 	reference c;
 	bool more = f != NULL;
 	int ncases = 0;
 
+#ifndef NN_REAL_IS_DOUBLE
+	if (library != NULL && !nn_provider_load(library, &cuda, &err))
+		check(false, "%s: %s", err.message, err.detail);
+#endif
 	while (more)
 	{
 		arena = nn_arena_create(&check_heap, &err);
