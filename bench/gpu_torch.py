@@ -1,7 +1,8 @@
 """PyTorch on the GPU, for scripts/gpucheck: what bench/gpu.c measures.
 
 Prints lines of what was measured, a number, and its unit, separated by tabs.
-"compiled" is torch.compile with CUDA graphs.
+"compiled" is torch.compile with CUDA graphs; "captured" is the whole step, as it
+is, in one CUDA graph.
 """
 import sys
 import time
@@ -30,7 +31,29 @@ def peak(side=8192, times=20):
     return 2 * side ** 3 * times / (time.perf_counter() - begun)
 
 
-def measure(batch, compiled, precision):
+def captured(step, batch):
+    """The step as a graph, which is given its rows by copying them."""
+    xs = torch.rand(batch, INPUTS, device="cuda")
+    ys = torch.rand(batch, 1, device="cuda")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step(xs, ys)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(xs, ys)
+
+    def replay(x, y):
+        xs.copy_(x)
+        ys.copy_(y)
+        graph.replay()
+
+    return replay
+
+
+def measure(batch, kind, precision):
     torch.manual_seed(1)
     rows = 1 << 20
     x = torch.rand(rows, INPUTS, device="cuda") * 2 - 1
@@ -39,18 +62,21 @@ def measure(batch, compiled, precision):
     model = network()
     # with a learning rate that is a tensor the update can be captured, too
     optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(1e-3, device="cuda"),
-                                 capturable=True, fused=not compiled)
+                                 capturable=True, fused=kind != "compiled")
 
     def step(xs, ys):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16",
+                            cache_enabled=kind != "captured"):
             loss = torch.nn.functional.mse_loss(model(xs).float(), ys)
         loss.backward()
         optimizer.step()
         return loss
 
-    if compiled:
+    if kind == "compiled":
         step = torch.compile(step, mode="max-autotune")
+    elif kind == "captured":
+        step = captured(step, batch)
     at, steps, begun = 0, 0, 0.0
     while True:
         if steps == 20 or (steps > 20 and steps % 32 == 0):
@@ -72,11 +98,10 @@ def main():
     for batch, precision in ((1024, "fp32"), (65536, "fp32"), (65536, "bf16"),
                              (1024, "bf16"), (65536, "tf32"), (1024, "tf32")):
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        for compiled in (False, True):
-            name = "torch %s %s, batch %d" % (
-                "compiled" if compiled else "eager", precision, batch)
+        for kind in ("eager", "captured", "compiled"):
+            name = "torch %s %s, batch %d" % (kind, precision, batch)
             try:
-                speed = measure(batch, compiled, precision)
+                speed = measure(batch, kind, precision)
             except Exception as error:  # a compiler that is not there, for one
                 print("%s\tfailed: %s\t" % (name, str(error).split("\n")[0][:60]))
                 continue

@@ -443,6 +443,8 @@ find_settled(gpu_state *s, const float *x, size_t n)
 		f = f->next;
 	if (f == NULL || n <= f->room)
 		return f;
+	if (f->too_many > 0 && n >= f->too_many)
+		return NULL;
 	/* nothing that is noted down may use the old one any more */
 	gpu_flush(s);
 	cudaFree(f->rounded);
@@ -453,7 +455,7 @@ find_settled(gpu_state *s, const float *x, size_t n)
 		/* no failure of the device: there is another way */
 		cudaGetLastError();
 		f->rounded = NULL;
-		f->settled = false;
+		f->too_many = n;
 		return NULL;
 	}
 	f->room = n;

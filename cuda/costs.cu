@@ -19,7 +19,7 @@
 #define PRODUCT_SIDE 64
 #define MEMORY		 (3 * sizeof(float) * PRODUCT_ROWS * PRODUCT_SIDE)
 
-static nn_device_costs known = {false, 0.4, 10e-6, 1.0 / 6e9, 1.0 / 2e12};
+static nn_device_costs known = {false, 0.4, 10e-6, 2e-6, 1.0 / 6e9, 1.0 / 2e12};
 
 #ifdef __CUDACC__
 static double begun;
@@ -42,17 +42,22 @@ until_done(gpu_state *s, double from)
 	return now() - from;
 }
 
+/* That of a kernel among others, which are started one by one or as a step. */
 static double
-measure_launch(nn_device *d)
+measure_kernel(nn_device *d, bool step)
 {
 	double from = 0, seconds = 0;
 
-	/* the first time is that of loading the kernel */
+	/* the first time the kernel is loaded, and the graph made */
 	for (int round = 0; round < 2; round++)
 	{
 		from = now();
+		if (step)
+			gpu_begin_step(d);
 		for (int i = 0; i < LAUNCHES; i++)
 			gpu_each(d, 1, [] __device__(size_t) {});
+		if (step)
+			gpu_end_step(d);
 		seconds = until_done(gpu_of(d), from);
 	}
 	return seconds / LAUNCHES;
@@ -94,7 +99,7 @@ void
 gpu_costs_measure(nn_device *d)
 {
 	gpu_state *s = gpu_of(d);
-	nn_device_costs found = {true, now() - begun, 0, 0, 0};
+	nn_device_costs found = {true, now() - begun, 0, 0, 0, 0};
 	void *device = NULL, *host = NULL;
 
 	if (known.measured)
@@ -103,7 +108,8 @@ gpu_costs_measure(nn_device *d)
 		cudaMallocHost(&host, COPIED) == cudaSuccess)
 	{
 		memset(host, 0, COPIED);
-		found.launch = measure_launch(d);
+		found.launch = measure_kernel(d, false);
+		found.node = measure_kernel(d, true);
 		measure_byte(s, device, host);
 		found.byte = measure_byte(s, device, host);
 		found.product = measure_product(d, (float *) device);
@@ -111,7 +117,8 @@ gpu_costs_measure(nn_device *d)
 	cudaFree(device);
 	cudaFreeHost(host);
 	cudaGetLastError();
-	if (found.launch > 0 && found.byte > 0 && found.product > 0)
+	if (found.launch > 0 && found.node > 0 && found.byte > 0 &&
+		found.product > 0)
 		known = found;
 }
 

@@ -63,7 +63,7 @@ emulated_at_first(void)
 
 	e.devices = 1;
 	e.memory = (size_t) 1 << 30;
-	e.costs = {true, 2e-5, 1e-7, 1e-11, 1e-12};
+	e.costs = {true, 2e-5, 1e-7, 2e-8, 1e-11, 1e-12};
 	e.without = -1;
 	return e;
 }

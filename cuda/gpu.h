@@ -80,7 +80,7 @@ typedef struct gpu_slot
 typedef struct gpu_group
 {
 	cudaEvent_t done;
-	bool waiting;
+	int steps; /* 0: it is known to be done */
 } gpu_group;
 
 #define GPU_GROUPS 2
@@ -102,7 +102,8 @@ typedef struct gpu_factor
 {
 	struct gpu_factor *next;
 	const float *x;
-	size_t n, room; /* of the rounded ones: how many fit */
+	size_t n, room;	 /* of the rounded ones: how many fit, */
+	size_t too_many; /* and for how many there was no memory; 0: none yet */
 	uint16_t *rounded;
 	bool settled, made; /* in this step */
 } gpu_factor;
@@ -121,6 +122,7 @@ typedef struct gpu_state
 	int last_rows;
 	gpu_group group[GPU_GROUPS];
 	int this_group, group_steps, most_steps;
+	double last_done; /* when a group was known to be; 0: long ago */
 	gpu_room room[GPU_ROOMS];
 	bool noting; /* launches are put off: see graph.cu */
 	struct gpu_steps *steps;
@@ -210,6 +212,8 @@ extern bool gpu_blas_multiply(gpu_state *s, const gpu_product *p);
 /* Start what has been noted down: to be called before work is put on the
  * stream that is no kernel of ours, and before memory is given back. */
 extern void gpu_flush(gpu_state *s);
+/* Nothing is under way. */
+extern void gpu_caught_up(gpu_state *s);
 extern void gpu_steps_release(gpu_state *s);
 
 /* Start a kernel at once. */
@@ -350,8 +354,8 @@ warp_max(float x)
 	return x;
 }
 
-/* The sum of x over a block of BLOCK_THREADS, for its first thread; once in a
- * kernel. */
+/* The sum of x over a block of BLOCK_THREADS, for its first thread; again in a
+ * kernel only after all threads have met. */
 static __device__ __forceinline__ double
 block_sum(double x)
 {

@@ -14,7 +14,9 @@
  * have changed is captured again.
  *
  * Work that a graph cannot have (copies to and from the host) makes the notes
- * come true at once, and the rest of the step is done as it comes.
+ * come true at once, and the rest of the step is done as it comes.  Rows of the
+ * host's are different: they are copied ahead of what is noted down, so a step
+ * asks for all of them before it puts down a kernel that has to do with them.
  *
  * The host puts steps on the stream faster than they are done, and whoever
  * cancels has to wait for all that is there.  So the host waits, but never for
@@ -413,9 +415,8 @@ now(void)
 	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
-#define MOST_OF_GROUP  64
-#define TOO_SHORT_WAIT 0.001 /* seconds */
-#define TOO_LONG_WAIT  0.005
+#define MOST_OF_GROUP 16
+#define GROUP_SECONDS 0.005 /* that a group is to take */
 
 /* Wait for the group before this one, when this one is full. */
 static void
@@ -426,19 +427,31 @@ keep_up(gpu_state *s)
 
 	if (s->failure != cudaSuccess || ++s->group_steps < s->most_steps)
 		return;
-	g->waiting = gpu_check(s, cudaEventRecord(g->done, s->stream), "compute");
+	if (!gpu_check(s, cudaEventRecord(g->done, s->stream), "compute"))
+		return;
+	g->steps = s->group_steps;
 	s->group_steps = 0;
 	s->this_group = (s->this_group + 1) % GPU_GROUPS;
 	g = &s->group[s->this_group];
-	if (!g->waiting)
+	if (g->steps == 0 ||
+		!gpu_check(s, cudaEventSynchronize(g->done), "compute"))
 		return;
-	seconds = now();
-	g->waiting = !gpu_check(s, cudaEventSynchronize(g->done), "compute");
-	seconds = now() - seconds;
-	if (seconds < TOO_SHORT_WAIT && s->most_steps < MOST_OF_GROUP)
-		s->most_steps = 2 * s->most_steps + (s->most_steps == 0);
-	else if (seconds > TOO_LONG_WAIT)
-		s->most_steps /= 2;
+	/* since the group before it, which is not less than it took */
+	seconds = now() - s->last_done;
+	if (s->last_done > 0)
+		s->most_steps = (int) fmin(GROUP_SECONDS / (seconds / g->steps + 1e-9),
+								   MOST_OF_GROUP);
+	s->last_done += seconds;
+	g->steps = 0;
+}
+
+void
+gpu_caught_up(gpu_state *s)
+{
+	for (int i = 0; i < GPU_GROUPS; i++)
+		s->group[i].steps = 0;
+	s->group_steps = 0;
+	s->last_done = 0;
 }
 
 /* Start what has been noted down of a step, together if it can be had. */

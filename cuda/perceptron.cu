@@ -206,8 +206,11 @@ go_forward(const layer &l, int rows, int first, float *kept)
 				load_fours(&x[(at.i + i) * l.lx + q], a[i]);
 				load_some<FOURS>(&l.w[(q + i < l.k ? q + i : 0) * l.n + at.j],
 								 l.n - at.j, w[i]);
+				/* beyond k, a is zero */
+				UNROLL
+				for (int j = 0; j < OWN; j++)
+					w[i][j] = q + i < l.k ? w[i][j] : 0;
 			}
-			/* beyond k a is zero, and w another row's */
 			UNROLL
 			for (int d = 0; d < OWN; d++)
 			{

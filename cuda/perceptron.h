@@ -24,10 +24,12 @@
 #include "update.h"
 
 #define BLOCKS_OF_SM 2
-#define MOST_OF_TILE 64	 /* rows */
-#define PLACE		 128 /* bytes, to which what tensor cores read is aligned */
-#define SUMMED		 32	 /* numbers that are added up together, */
-#define SHARES		 8	 /* and shares of the blocks whose they are */
+/* bytes, of which older devices' kernels take no more */
+#define MOST_OF_ARGUMENTS 4096
+#define MOST_OF_TILE	  64 /* rows */
+#define PLACE			  128 /* bytes, to which what tensor cores read is aligned */
+#define SUMMED			  32 /* numbers that are added up together, */
+#define SHARES			  8	 /* and shares of the blocks whose they are */
 
 /* Where a parameter's gradient lies in what a block adds up, by rows of
  * stride, and where it goes, by rows of n. */
@@ -111,6 +113,8 @@ run_step(nn_device *d, void (*kernel)(P, gradients, bool), const P &p,
 {
 	const dim3 grid((unsigned) g.blocks), block(BLOCK_THREADS);
 
+	static_assert(sizeof(P) + sizeof(gradients) + 16 <= MOST_OF_ARGUMENTS,
+				  "a kernel's arguments");
 	if (gpu_of(d)->cooperates)
 	{
 		gpu_launch_to_meet(d, kernel, grid, block, p, g, true);

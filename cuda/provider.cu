@@ -358,6 +358,7 @@ gpu_sync(nn_device *d, nn_error *err)
 	gpu_flush(s);
 	if (s->failure == cudaSuccess)
 		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
+	gpu_caught_up(s);
 	return s->failure == cudaSuccess || report(s, err);
 }
 

@@ -102,18 +102,29 @@ is "a training can be cancelled, and the session goes on" \
 	SELECT neural.train('slow', 'house', target => 'price', layers => 'dense(8)', device => 'cuda', epochs => 100000);
 	RESET statement_timeout;
 	SELECT rows FROM neural.train('quick', 'house', target => 'price', layers => 'dense(8)', device => 'cuda', epochs => 1)"
-# How long that takes, from the request to the end of the statement.
-psql -X -q -d "$database" -c "SET application_name = cancelled" \
-	-c "SELECT neural.train('slow', 'house', target => 'price', layers => 'dense(64, relu) dense(64)', device => 'cuda', epochs => 100000)" \
-	>"$work/cancelled.out" 2>&1 &
-until [ "$(query "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'neural.train: slow epoch%'")" = 1 ] || ! kill -0 $!; do sleep 0.1; done
-from=$(date +%s%N)
-query "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'cancelled'" >/dev/null
-wait
-took=$((($(date +%s%N) - from) / 1000000))
-echo "# a training is cancelled within $took ms"
-is "a training that is told to stop does so within a second" "1,t" "\\pset fieldsep ','
-	SELECT $(grep -c 'canceling statement due to user request' "$work/cancelled.out"), $took < 1000"
+# cancels WHAT MOST ACTIVITY SQL: how long it takes, from the request to the end of
+# the statement, of which the activity tells that it computes.  MOST milliseconds
+# are for an emulated device, where a batch takes seconds; a real one has 200.
+cancels()
+{
+	local what=$1 most=$2 from took
+
+	[ -z "$real" ] || most=200
+	psql -X -q -d "$database" -c "SET application_name = cancelled" -c "$4" >"$work/cancelled.out" 2>&1 &
+	until [ "$(query "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cancelled' AND
+		query LIKE '$3' AND now() - query_start > interval '0.5 s'")" = 1 ] || ! kill -0 $!; do
+		sleep 0.1
+	done
+	from=$(date +%s%N)
+	query "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'cancelled'" >/dev/null
+	wait
+	took=$((($(date +%s%N) - from) / 1000000))
+	echo "# $what is cancelled within $took ms"
+	is "$what that is told to stop does so within $most ms" "1,t" "\\pset fieldsep ','
+		SELECT $(grep -c 'canceling statement due to user request' "$work/cancelled.out"), $took < $most"
+}
+cancels "a training" 1000 'neural.train: slow epoch%' \
+	"SELECT neural.train('slow', 'house', target => 'price', layers => 'dense(64, relu) dense(64)', device => 'cuda', epochs => 100000)"
 query "INSERT INTO house SELECT i, 40 + i * 37 % 160, 1 + i * 7 % 5, (ARRAY['north', 'south', 'centre'])[1 + i % 3],
 	'street ' || i % 40, 1000 * (40 + i * 37 % 160) + 20000 * (i % 3), i % 3 + (i * 37 % 160) / 80
 	FROM generate_series(401, 3000) i; ANALYZE house"
@@ -125,6 +136,8 @@ is "predictions on either device agree" t "CREATE TEMP TABLE here AS SELECT id, 
 	$cuda; CREATE TEMP TABLE there AS SELECT id, neural.predict('big', h) AS p FROM house h;
 	SELECT count(*) = 3000 AND bool_and(abs(a.p - b.p) <= 1e-5 * abs(a.p)) AND count(*) FILTER (WHERE a.p <> b.p) > 1000
 	FROM here a JOIN there b USING (id)"
+cancels "a prediction" 30000 'SET neural.predict_device%' \
+	"$cuda; SELECT sum(neural.predict('big', h)) FROM house h, generate_series(1, 100000)"
 [ -z "$real" ] || exit $failures
 
 # --- what a test sets in the emulated device ---

@@ -174,7 +174,8 @@ typedef struct nn_device_costs
 {
 	bool measured;
 	double start;	/* to open it, in a process that has not yet */
-	double launch;	/* to start a kernel */
+	double launch;	/* to start a kernel, or a step that has come before */
+	double node;	/* for each kernel of such a step */
 	double byte;	/* to copy it to the device or back */
 	double product; /* a multiplication and an addition of a matrix product */
 } nn_device_costs;
@@ -449,8 +450,8 @@ extern const nn_device_ops *nn_cpu_ops(int level);
  * version of this interface, so a mismatched library is not found, rather than
  * called.  A provider that cannot do better here returns false and says why.
  */
-#define NN_PROVIDER		 nn_device_provider_2
-#define NN_PROVIDER_NAME "nn_device_provider_2"
+#define NN_PROVIDER		 nn_device_provider_3
+#define NN_PROVIDER_NAME "nn_device_provider_3"
 typedef bool (*nn_provider)(nn_device_ops *ops, char *why, size_t why_size);
 
 /*

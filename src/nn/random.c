@@ -41,9 +41,11 @@ nn_random_normal(nn_key key, uint64_t counter)
 nn_order
 nn_random_order(nn_key key, uint32_t n)
 {
-	uint32_t columns = n > 0 ? (uint32_t) ceil(sqrt(n)) : 1;
+	uint32_t columns = (uint32_t) ceil(sqrt(n)), rows = 0;
 
-	return (nn_order){key, n, n / columns + (n % columns != 0), columns};
+	if (columns > 0)
+		rows = n / columns + (n % columns != 0);
+	return (nn_order){key, n, rows, columns};
 }
 
 void

@@ -12,6 +12,9 @@
 static bool
 is_small_dense(const nn_layer *l)
 {
+	for (int i = 0; i < l->nparam; i++)
+		if (!l->param[i].trainable)
+			return false;
 	return l->ops == &nn_layer_dense && l->in[0]->shape.ndim == 1 &&
 		   l->in[0]->shape.dim[0] <= NN_MLP_WIDTH &&
 		   l->out.shape.dim[0] <= NN_MLP_WIDTH;

@@ -169,7 +169,8 @@ extern nn_trainer *nn_trainer_create(nn_arena *arena, const nn_graph *g,
 extern void nn_trainer_release(nn_trainer *t);
 
 /* Bytes of device memory a trainer would take, for the budget. */
-extern size_t nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf,
+extern size_t nn_trainer_size(const nn_graph *g, const nn_device_ops *device,
+							  const nn_trainer_conf *conf,
 							  nn_error *err);
 
 /*

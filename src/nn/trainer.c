@@ -78,7 +78,8 @@ check_conf(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
 }
 
 size_t
-nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
+nn_trainer_size(const nn_graph *g, const nn_device_ops *device,
+				const nn_trainer_conf *conf, nn_error *err)
 {
 	size_t own, total, exec, factors;
 
@@ -88,8 +89,8 @@ nn_trainer_size(const nn_graph *g, const nn_trainer_conf *conf, nn_error *err)
 						true, err);
 	if (exec == 0)
 		return 0;
-	/* factors of products, which a device may keep rounded */
-	factors = conf->precision == NN_BF16
+	/* factors of products, which are kept rounded */
+	factors = conf->precision == NN_BF16 && device->own_memory
 				  ? exec / 2 + g->nparams * sizeof(nn_real) / 2
 				  : 0;
 	for (int i = 0; i < conf->threads; i++)
@@ -275,7 +276,7 @@ nn_trainer_create(nn_arena *arena, const nn_graph *g,
 	nn_trainer *t;
 
 	/* all that can be known to be too large, before anything is taken */
-	if (nn_trainer_size(g, conf, err) == 0)
+	if (nn_trainer_size(g, device, conf, err) == 0)
 		return NULL;
 	t = nn_alloc(arena, sizeof(nn_trainer), err);
 	if (t == NULL)

@@ -35,7 +35,7 @@ neural_training_memory_left(const NeuralTraining *t)
 	if (t->graph != NULL)
 		used += t->graph->nparams * sizeof(nn_real) +
 				(t->conf.threads > 0 && !t->device->own_memory
-					 ? nn_trainer_size(t->graph, &t->conf, &err)
+					 ? nn_trainer_size(t->graph, t->device, &t->conf, &err)
 					 : 0);
 	return used < limit ? limit - used : 0;
 }

@@ -109,15 +109,15 @@ gpu_seconds(const NeuralTraining *t, const nn_device_ops *cuda)
 {
 	double steps =
 		t->plan.epochs * ceil((double) t->plan.epoch_rows / t->plan.batch_rows);
-	double launches = 6;
+	double kernels = 6;
 	nn_device_costs costs;
 
 	cuda->costs(&costs);
 	for (int i = 0; i < t->graph->nlayers; i++)
-		launches += 3 + t->graph->layers[i].nparam;
+		kernels += 3 + t->graph->layers[i].nparam;
 	return (neural_gpu_is_used() ? 0 : costs.start) +
 		   (double) rows_bytes(t) * costs.byte +
-		   steps * launches * costs.launch +
+		   steps * (costs.launch + kernels * costs.node) +
 		   3 * t->graph->work * trained_rows(t) * costs.product;
 }
 
@@ -152,7 +152,7 @@ static Size
 trainer_need(const NeuralTraining *t)
 {
 	nn_error err;
-	Size need = nn_trainer_size(t->graph, &t->conf, &err);
+	Size need = nn_trainer_size(t->graph, t->device, &t->conf, &err);
 
 	neural_check(need > 0, &err);
 	return need;

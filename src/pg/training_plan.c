@@ -408,7 +408,7 @@ check_memory(NeuralTraining *t, Size left)
 	char a[32], b[32];
 	nn_error err;
 
-	need = nn_trainer_size(t->graph, &t->conf, &err);
+	need = nn_trainer_size(t->graph, t->device, &t->conf, &err);
 	neural_check(need > 0, &err);
 	if (t->device->own_memory)
 		need = 0;

@@ -4,7 +4,7 @@
  *	  get there.
  *
  * The environment variable NEURAL_CUDA names the library to test, as for
- * test_cuda.c.
+ * test_cuda.c.  With NEURAL_CUDA_BRIEF trainings are few and short.
  */
 #include "examples.h"
 #include "library.h"
@@ -208,6 +208,59 @@ check_layers(void)
 
 		for (int j = 0; named->examples[j] != NULL; j++)
 			check_example(named->name, named->examples[j]);
+	}
+}
+
+/* Losses of a precision are near those of the CPU, and a second training has
+ * the same bytes: small layers, and products that cuBLASLt makes. */
+static void
+check_precision(const char *network, nn_precision p, double apart)
+{
+	learner here, there[2];
+	double a, b = NAN, c = NAN;
+	bool ok;
+
+	precision = p;
+	ok = start(&here, &nn_cpu_plain, network, "mse", "sgd(momentum = 0.5)") &&
+		 start(&there[0], &cuda, network, "mse", "sgd(momentum = 0.5)") &&
+		 start(&there[1], &cuda, network, "mse", "sgd(momentum = 0.5)");
+	precision = NN_FP32;
+	if (!ok)
+	{
+		check(false, "start: %s", err.message);
+		return;
+	}
+	a = learn(&here, 0, 10);
+	b = learn(&there[0], 0, 10);
+	c = learn(&there[1], 0, 10);
+	ok = finish(&here) && finish(&there[0]) && finish(&there[1]);
+	check(ok && fabs(a - b) <= apart * fabs(a),
+		  "precision %d, %s: losses %.6g and %.6g", (int) p, network, a, b);
+	check(ok && b == c &&
+			  memcmp(there[0].params, there[1].params,
+					 there[0].nparams * sizeof(nn_real)) == 0,
+		  "precision %d, %s: a second training has the same bytes", (int) p,
+		  network);
+}
+
+static void
+check_precisions(void)
+{
+	const double apart[] = {1e-3, 2e-3, 2e-2};
+
+	for (int p = NN_FP32; p <= NN_BF16; p++)
+	{
+		check_precision("dense(24, relu) dense(16, gelu) dense(8)",
+						(nn_precision) p, apart[p]);
+		/* too small for cuBLASLt */
+		if (p == NN_FP32)
+			continue;
+		if (emulated != NULL)
+			emulated->blas = true;
+		check_precision("dense(300, relu) dense(300, tanh) dense(20)",
+						(nn_precision) p, apart[p]);
+		if (emulated != NULL)
+			emulated->blas = false;
 	}
 }
 
@@ -664,6 +717,12 @@ main(void)
 	if (arena == NULL || !open_library())
 		return check_failed;
 	make_data();
+	if (getenv("NEURAL_CUDA_BRIEF") != NULL)
+	{
+		check_precisions();
+		check_host_rows();
+		return check_failed;
+	}
 	check_training(NETWORK, "categorical_crossentropy", "adam");
 	check_training(NETWORK, "categorical_crossentropy",
 				   "sgd(momentum = 0.9, global_clipnorm = 1)");
@@ -671,6 +730,7 @@ main(void)
 	check_updates();
 	check_layers();
 	check_gradients();
+	check_precisions();
 	check_host_rows();
 	if (emulated != NULL)
 	{

@@ -359,7 +359,7 @@ memory(void)
 			nn_trainer_conf conf = make_conf(optimizers[i], 21, threads);
 			nn_graph *g = nn_graph_build(arena, NETWORK, &layout, &err);
 			nn_trainer *t = make_trainer(arena, NETWORK, &conf, &counting);
-			size_t size = nn_trainer_size(g, &conf, &err);
+			size_t size = nn_trainer_size(g, &counting, &conf, &err);
 
 			check(t != NULL && size == live_bytes,
 				  "%s, %d threads: %zu bytes, %zu taken", optimizers[i],
