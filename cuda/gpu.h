@@ -115,6 +115,7 @@ typedef struct gpu_state
 	int cooperates;		   /* whether blocks of a grid can meet */
 	cudaError_t failure;   /* the first */
 	const char *doing;	   /* what failed */
+	size_t asked;		   /* bytes, where that was memory; 0: unknown */
 	void *scratch;
 	size_t scratch_size;
 	gpu_table *tables;

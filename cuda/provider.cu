@@ -138,6 +138,9 @@ report(const gpu_state *s, nn_error *err)
 
 	nn_fail(err, memory ? NN_DEVICE_NOMEM : NN_DEVICE,
 			"could not %s on the CUDA device", s->doing);
+	if (memory && s->asked > 0)
+		return nn_detail(err, "CUDA says: %s. Failed on request of size %zu.",
+						 cudaGetErrorString(s->failure), s->asked);
 	return nn_detail(err, "CUDA says: %s.", cudaGetErrorString(s->failure));
 }
 

@@ -10,10 +10,12 @@ take(gpu_state *s, size_t bytes)
 {
 	void *p;
 
-	if (s->failure != cudaSuccess ||
-		!gpu_check(s, cudaMalloc(&p, bytes), "allocate working memory"))
+	if (s->failure != cudaSuccess)
 		return NULL;
-	return p;
+	if (gpu_check(s, cudaMalloc(&p, bytes), "allocate working memory"))
+		return p;
+	s->asked = bytes;
+	return NULL;
 }
 
 #define MEMORY_UNIT 256

@@ -457,6 +457,9 @@ is "where it can be cancelled" "1,t" "\\pset fieldsep ','
 	SELECT $(grep -c 'canceling statement due to user request' "$work/lost.out"), to_regclass('lost_slot') IS NULL"
 query "LOAD 'neural'; ALTER SYSTEM RESET neural.gpu_slots"
 query "SELECT pg_reload_conf()" >/dev/null
+postmaster=$(head -n 1 "$(query "SHOW data_directory")/postmaster.pid")
+is "the postmaster has never opened the library" "t,0" "\\pset fieldsep ','
+	SELECT $(grep -c postgres "/proc/$postmaster/maps") > 0, $(grep -c "$work/cuda.so" "/proc/$postmaster/maps")"
 
 PGOPTIONS="-c neural.cuda_library=no_such_library"
 is "without the library there is a reason" t "DO \$\$ DECLARE detail text; BEGIN
