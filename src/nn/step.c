@@ -216,7 +216,6 @@ plan_updates(nn_trainer *t, member *m)
 	size_t from;
 
 	m->nupdates = 0;
-
 	o->ops->args(o->conf, &args);
 	for (int i = 0; i < t->nsegments; i++)
 	{

@@ -3,8 +3,10 @@
  *	  The end of a network as one kernel, where a device has it.
  *
  * Most networks end in small dense layers, each of which reads the one before
- * it and is read by no other, with dropout between some.  As many of them as the kernel takes, counted
- * from the loss, are its work; a network of nothing else is wholly.
+ * it and is read by no other, with dropout between some.  As many of them as
+ * the kernel takes, counted from the loss, are its work, and so are the updates
+ * of their parameters, unless norms or penalties come between.  A network of
+ * nothing else is its work wholly; then it also finds its rows in the data.
  */
 #include "trainer.h"
 
@@ -101,7 +103,6 @@ nn_tail_find(nn_trainer *trainer)
 	for (i = 0; i < count; i++)
 	{
 		nn_mlp_layer *to = &t->args.layer[count - 1 - i];
-
 		const nn_layer *l = &e->layers[number[i]];
 
 		describe(l, to);
