@@ -75,6 +75,34 @@ run_on_device(context *t, nn_device *d, int kernel, int shape, float beta)
 	return run_case(t, d, true, kernel, m, n, k, beta);
 }
 
+/* The greatest difference, relative to a number or, where that is greater, to
+ * the root mean square of its matrix: a sum may cancel. */
+static double
+relative(const context *x, const context *y)
+{
+	double worst = 0;
+
+	for (int b = 0; b < x->nbuffers; b++)
+	{
+		double squares = 0;
+
+		for (size_t i = 0; x->out[b] && i < x->count[b]; i++)
+			squares += (double) x->buffer[b][i] * x->buffer[b][i];
+		for (size_t i = 0; x->out[b] && i < x->count[b]; i++)
+		{
+			double p = x->buffer[b][i], off = fabs(p - y->buffer[b][i]);
+
+			if (off > 0)
+				worst = fmax(
+					worst,
+					off / fmax(fabs(p), sqrt(squares / (double) x->count[b])));
+		}
+	}
+	return worst;
+}
+
+static double furthest[KERNELS]; /* of all comparisons */
+
 /* The difference from plain C, as a multiple of what is allowed. */
 static double
 compare(nn_device *d, int kernel, int shape, float beta)
@@ -94,6 +122,7 @@ compare(nn_device *d, int kernel, int shape, float beta)
 		run(&plain, kernels[kernel].exact, &host, false, m, n, k, beta);
 		worst = difference(&plain, &other, NEARLY);
 	}
+	furthest[kernel] = fmax(furthest[kernel], relative(&plain, &other));
 	release(&plain);
 	release(&other);
 	return worst;
@@ -112,6 +141,9 @@ compare_kernels(nn_device *d, int count)
 			check(worst <= 1, "%s, shape %d, beta %g: %.3g",
 				  kernels[kernel].name, s, beta, worst);
 		}
+		check(furthest[kernel] <= 1e-5 || kernels[kernel].exact != NULL,
+			  "%s: at most %.3g from plain C", kernels[kernel].name,
+			  furthest[kernel]);
 	}
 }
 

@@ -185,9 +185,10 @@ run_one_mlp(context *t, nn_mlp_args *a, const int *width,
 		size_t n = (size_t) width[i] * (size_t) width[i + 1];
 		float *w = host_buffer(t, n, true, true), *b = NULL;
 
-		/* small enough that no function is at its ends */
+		/* small enough that no function is at its ends, or steep */
 		for (size_t j = 0; j < n; j++)
-			w[j] /= sqrtf((float) width[i]);
+			w[j] /= sqrtf((float) width[i]) *
+					(function[i] == NN_EXPONENTIAL ? 8 : 1);
 		l->inputs = width[i];
 		l->outputs = width[i + 1];
 		l->f = function[i];
