@@ -14,10 +14,9 @@ static nn_arena *arena;
 static nn_precision precision;		/* of learners that are started, */
 static double l1 = 1e-4, l2 = 1e-3; /* and their penalties */
 
-#define ROWS	   150
-#define BATCH	   64
-#define STEPS	   60
-#define REAL_STEPS 200 /* of a device that is fast */
+#define ROWS  150
+#define BATCH 64
+#define STEPS 200
 #define NETWORK                                                                \
 	"n: input(number) input(category) c: one_hot input(category) "             \
 	"e: embedding(3) input(number) p: piecewise_linear(2) "                    \
@@ -150,7 +149,7 @@ check_training(const char *network, const char *loss, const char *optimizer)
 		  ok ? "" : err.message);
 	if (!ok)
 		return;
-	for (int step = 0; step < (emulated ? STEPS : REAL_STEPS); step += 10)
+	for (int step = 0; step < STEPS; step += 10)
 	{
 		double a = learn(&here, step, 10), b = learn(&there, step, 10);
 
