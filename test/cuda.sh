@@ -95,6 +95,22 @@ is "the same seed gives the same weights" t "SELECT count(*) > 0 AND count(*) =
 	count(*) FILTER (WHERE a.values = b.values) FROM neural.weights('again') a
 	FULL JOIN neural.weights('price_cuda') b USING (network, layer, parameter)"
 
+# A job's worker is a process of its own, which has the setting from the server.
+query "LOAD 'neural'; ALTER SYSTEM SET neural.cuda_library = '$work/cuda.so'"
+query "SELECT pg_reload_conf()" >/dev/null
+is "a job trains on the device, and so does retraining" "cuda,done,cuda,2" "\\pset fieldsep ','
+	SELECT neural.train_async('job', 'SELECT metres, price FROM house', target => 'price', layers => 'dense(8)',
+		device => 'cuda', epochs => 2) AS job \\gset
+	SELECT set_config('test.job', :'job', false) \\gset
+	DO \$\$ BEGIN WHILE (SELECT state IN ('queued', 'running') FROM neural.jobs WHERE id = current_setting('test.job')::bigint)
+		LOOP PERFORM pg_sleep(0.05); END LOOP; END \$\$;
+	SELECT j.training->>'device' AS device FROM job j \\gset
+	SELECT state FROM neural.jobs WHERE id = :job \\gset
+	CALL neural.retrain('job', options => '{\"activate\": \"always\"}') \\gset retrained_
+	SELECT :'device', :'state', training->>'device', version FROM job WHERE active"
+query "LOAD 'neural'; ALTER SYSTEM RESET neural.cuda_library"
+query "SELECT pg_reload_conf()" >/dev/null
+
 is "a training can be cancelled, and the session goes on" \
 	"ERROR:  canceling statement due to statement timeout
 400" "\\set ON_ERROR_STOP off
