@@ -95,8 +95,7 @@ struct gpu_blas
 {
 	void *library, *handle, *preference, *room;
 	plan *plans;
-	uint16_t *factors; /* rounded, of the product at hand */
-	size_t most_factors, too_many;
+	gpu_factor others; /* that are not settled, of the product at hand */
 	size_t (*version)(void);
 	int (*create)(void **handle);
 	int (*destroy)(void *handle);
@@ -224,7 +223,7 @@ gpu_blas_close(struct gpu_blas *s)
 	if (s->handle != NULL)
 		s->destroy(s->handle);
 	cudaFree(s->room);
-	cudaFree(s->factors);
+	cudaFree(s->others.rounded);
 	/* the library stays: it may have started threads */
 	free(s);
 }
@@ -340,33 +339,31 @@ find_plan(struct gpu_blas *s, const plan *like)
 	return p;
 }
 
-/* Memory for so many rounded numbers, kept for the next products; NULL: there
+/* Memory for so many rounded numbers, kept for the next products; false: there
  * is none. */
-static uint16_t *
-find_factors(gpu_state *s, size_t count)
+static bool
+room_for_factor(gpu_state *s, gpu_factor *f, size_t count)
 {
-	struct gpu_blas *blas = s->blas;
-
-	if (count <= blas->most_factors)
-		return blas->factors;
-	if (blas->too_many > 0 && count >= blas->too_many)
-		return NULL;
+	if (count <= f->room)
+		return true;
+	if (f->too_many > 0 && count >= f->too_many)
+		return false;
 	/* nothing that is noted down may use the old one any more */
 	gpu_flush(s);
-	cudaFree(blas->factors);
-	blas->factors = NULL;
-	blas->most_factors = 0;
-	if (cudaMalloc((void **) &blas->factors, count * sizeof(uint16_t)) !=
+	cudaFree(f->rounded);
+	f->rounded = NULL;
+	f->room = 0;
+	if (cudaMalloc((void **) &f->rounded, count * sizeof(uint16_t)) !=
 		cudaSuccess)
 	{
 		/* no failure of the device: there is another way */
 		cudaGetLastError();
-		blas->factors = NULL;
-		blas->too_many = count;
-		return NULL;
+		f->rounded = NULL;
+		f->too_many = count;
+		return false;
 	}
-	blas->most_factors = count;
-	return blas->factors;
+	f->room = count;
+	return true;
 }
 
 static void
@@ -420,20 +417,7 @@ gpu_factors_release(gpu_state *s)
 	s->factors = NULL;
 }
 
-uint16_t *
-gpu_round_ahead(nn_device *d, const float *x, size_t n)
-{
-	gpu_factor *f = gpu_of(d)->factors;
-
-	while (f != NULL && (f->x != x || f->n != n || !f->settled))
-		f = f->next;
-	if (f == NULL || f->made || n > f->room)
-		return NULL;
-	f->made = true;
-	return f->rounded;
-}
-
-/* That of a factor which is settled, with memory for it; or NULL. */
+/* A factor which is settled, or NULL. */
 static gpu_factor *
 find_settled(gpu_state *s, const float *x, size_t n)
 {
@@ -441,25 +425,18 @@ find_settled(gpu_state *s, const float *x, size_t n)
 
 	while (f != NULL && (f->x != x || f->n != n || !f->settled))
 		f = f->next;
-	if (f == NULL || n <= f->room)
-		return f;
-	if (f->too_many > 0 && n >= f->too_many)
-		return NULL;
-	/* nothing that is noted down may use the old one any more */
-	gpu_flush(s);
-	cudaFree(f->rounded);
-	f->rounded = NULL;
-	f->room = 0;
-	if (cudaMalloc((void **) &f->rounded, n * sizeof(uint16_t)) != cudaSuccess)
-	{
-		/* no failure of the device: there is another way */
-		cudaGetLastError();
-		f->rounded = NULL;
-		f->too_many = n;
-		return NULL;
-	}
-	f->room = n;
 	return f;
+}
+
+uint16_t *
+gpu_round_ahead(nn_device *d, const float *x, size_t n)
+{
+	gpu_factor *f = find_settled(gpu_of(d), x, n);
+
+	if (f == NULL || f->made || n > f->room)
+		return NULL;
+	f->made = true;
+	return f->rounded;
 }
 
 /* Numbers of a factor; the next one's place is aligned as cuBLASLt likes it. */
@@ -507,19 +484,20 @@ plan_rounded(nn_device *d, const plan *like, gpu_product *product)
 	const float *x[2] = {(const float *) product->a,
 						 (const float *) product->b};
 	gpu_factor *kept[2];
-	uint16_t *rounded[2], *others = NULL;
+	uint16_t *rounded[2], *others;
 	size_t room = 0;
 	plan *p;
 
 	for (int i = 0; i < 2; i++)
 	{
 		kept[i] = find_settled(s, x[i], n[i]);
+		if (kept[i] != NULL && !room_for_factor(s, kept[i], n[i]))
+			kept[i] = NULL;
 		room += kept[i] == NULL ? factor_size(n[i]) : 0;
 	}
-	if (room > 0)
-		others = find_factors(s, room);
-	if (room > 0 && others == NULL)
+	if (!room_for_factor(s, &s->blas->others, room))
 		return NULL;
+	others = s->blas->others.rounded;
 	for (int i = 0; i < 2; i++)
 	{
 		rounded[i] = kept[i] != NULL ? kept[i]->rounded : others;

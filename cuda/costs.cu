@@ -7,8 +7,6 @@
  * a server usually takes.  The clock says nothing of an emulated device, which
  * has fixed costs instead, so that tests know what to expect.
  */
-#include <time.h>
-
 #include "gpu.h"
 
 #define LAUNCHES 64
@@ -24,22 +22,13 @@ static nn_device_costs known = {false, 0.4, 10e-6, 2e-6, 1.0 / 6e9, 1.0 / 2e12};
 #ifdef __CUDACC__
 static double begun;
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
 /* Seconds until the device has done what is under way. */
 static double
 until_done(gpu_state *s, double from)
 {
 	if (cudaStreamSynchronize(s->stream) != cudaSuccess)
 		return 0;
-	return now() - from;
+	return gpu_now() - from;
 }
 
 /* That of a kernel among others, which are started one by one or as a step. */
@@ -51,7 +40,7 @@ measure_kernel(nn_device *d, bool step)
 	/* the first time the kernel is loaded, and the graph made */
 	for (int round = 0; round < 2; round++)
 	{
-		from = now();
+		from = gpu_now();
 		if (step)
 			gpu_begin_step(d);
 		for (int i = 0; i < LAUNCHES; i++)
@@ -66,7 +55,7 @@ measure_kernel(nn_device *d, bool step)
 static double
 measure_byte(gpu_state *s, void *device, void *host)
 {
-	double from = now();
+	double from = gpu_now();
 
 	cudaMemcpyAsync(device, host, COPIED, cudaMemcpyHostToDevice, s->stream);
 	cudaMemcpyAsync(host, device, COPIED, cudaMemcpyDeviceToHost, s->stream);
@@ -82,7 +71,7 @@ measure_product(nn_device *d, float *memory)
 
 	for (int round = 0; round < 2; round++)
 	{
-		from = now();
+		from = gpu_now();
 		gpu_gemm(d, false, false, m, side, side, memory, b, 0, c);
 		seconds = until_done(gpu_of(d), from);
 	}
@@ -92,14 +81,14 @@ measure_product(nn_device *d, float *memory)
 void
 gpu_costs_begin(void)
 {
-	begun = now();
+	begun = gpu_now();
 }
 
 void
 gpu_costs_measure(nn_device *d)
 {
 	gpu_state *s = gpu_of(d);
-	nn_device_costs found = {true, now() - begun, 0, 0, 0, 0};
+	nn_device_costs found = {true, gpu_now() - begun, 0, 0, 0, 0};
 	void *device = NULL, *host = NULL;
 
 	if (known.measured)

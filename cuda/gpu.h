@@ -29,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
@@ -136,6 +137,16 @@ static inline gpu_state *
 gpu_of(nn_device *d)
 {
 	return (gpu_state *) d->state;
+}
+
+/* Seconds, of a clock that goes on. */
+static inline double
+gpu_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 /* Remember the first failure; whether there has been none. */

@@ -23,8 +23,6 @@
  * the last steps: they form groups, of which two are under way, and a group has
  * as many steps as take some milliseconds.
  */
-#include <time.h>
-
 #include "gpu.h"
 
 #define MAX_GRAPHS 4
@@ -406,15 +404,6 @@ gpu_begin_step(nn_device *d)
 	s->noting = s->steps != NULL && !s->steps->useless;
 }
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
-}
-
 #define MOST_OF_GROUP 16
 #define GROUP_SECONDS 0.005 /* that a group is to take */
 
@@ -437,7 +426,7 @@ keep_up(gpu_state *s)
 		!gpu_check(s, cudaEventSynchronize(g->done), "compute"))
 		return;
 	/* since the group before it, which is not less than it took */
-	seconds = now() - s->last_done;
+	seconds = gpu_now() - s->last_done;
 	if (s->last_done > 0)
 		s->most_steps = (int) fmin(GROUP_SECONDS / (seconds / g->steps + 1e-9),
 								   MOST_OF_GROUP);

@@ -92,6 +92,20 @@ load_some(const float *p, int count, float *v)
 	}
 }
 
+/* sum[i][j] += a[i] b[j], where the next of either lies a step further. */
+static __device__ __forceinline__ void
+add_products(float (&sum)[OWN][OWN], const float *a, int a_step, const float *b,
+			 int b_step)
+{
+	UNROLL
+	for (int i = 0; i < OWN; i++)
+	{
+		UNROLL
+		for (int j = 0; j < OWN; j++)
+			sum[i][j] = fmaf(a[i * a_step], b[j * b_step], sum[i][j]);
+	}
+}
+
 /*
  * A product, of which every thread has squares; where there are few, threads
  * side by side share one.  Then each takes every so-manieth four of the depth,
@@ -213,15 +227,7 @@ go_forward(const layer &l, int rows, int first, float *kept)
 			}
 			UNROLL
 			for (int d = 0; d < OWN; d++)
-			{
-				UNROLL
-				for (int i = 0; i < OWN; i++)
-				{
-					UNROLL
-					for (int j = 0; j < OWN; j++)
-						sum[i][j] = fmaf(a[i][d], w[d][j], sum[i][j]);
-				}
-			}
+				add_products(sum, &a[0][d], OWN, w[d], 1);
 		},
 		[&](int row, int column, const float *sum)
 		{
@@ -323,13 +329,7 @@ add_gradients(const layer &l, int rows, const float *kept, bool fresh,
 
 				load_fours(&x[(r + d) * l.lx + at.i], a);
 				load_fours(&dz[(r + d) * l.ly + at.j], b);
-				UNROLL
-				for (int i = 0; i < OWN; i++)
-				{
-					UNROLL
-					for (int j = 0; j < OWN; j++)
-						sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
-				}
+				add_products(sum, a, 1, b, 1);
 			}
 		},
 		[&](int row, int column, const float *sum)
@@ -378,15 +378,7 @@ go_back(const perceptron &p, int number, int first, float *kept)
 			}
 			UNROLL
 			for (int d = 0; d < OWN; d++)
-			{
-				UNROLL
-				for (int i = 0; i < OWN; i++)
-				{
-					UNROLL
-					for (int j = 0; j < OWN; j++)
-						sum[i][j] = fmaf(a[i][d], w[j][d], sum[i][j]);
-				}
-			}
+				add_products(sum, &a[0][d], OWN, &w[0][d], OWN);
 		},
 		[&](int row, int column, const float *sum)
 		{
@@ -464,15 +456,9 @@ __launch_bounds__(BLOCK_THREADS)
 					   const __grid_constant__ gradients g, bool meets)
 {
 	SHARED(kept, shared_numbers);
-	double loss = train_tiles(p, g.partial + blockIdx.x * g.size, kept.number);
 
-	loss = block_sum(loss);
-	if (threadIdx.x == 0)
-		g.losses[blockIdx.x] = loss;
-	if (!meets)
-		return;
-	BARRIER_OF_ALL();
-	finish_step(g, kept.sums);
+	end_tiles(g, train_tiles(p, g.partial + blockIdx.x * g.size, kept.number),
+			  meets, kept.sums);
 }
 
 static __global__ void

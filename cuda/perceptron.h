@@ -185,6 +185,19 @@ finish_step(const gradients &g, share_sums &sums)
 	}
 }
 
+/* A block has done its tiles, whose losses a thread has added up. */
+static __device__ __forceinline__ void
+end_tiles(const gradients &g, double loss, bool meets, share_sums &sums)
+{
+	loss = block_sum(loss);
+	if (threadIdx.x == 0)
+		g.losses[blockIdx.x] = loss;
+	if (!meets)
+		return;
+	BARRIER_OF_ALL();
+	finish_step(g, sums);
+}
+
 /* On tensor cores; false: not done. */
 extern bool gpu_mlp_tensor(nn_device *d, const nn_mlp_args *a);
 

@@ -524,7 +524,6 @@ __launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM)
 {
 #if HAS_TENSORS
 	SHARED(memory, shared_bytes);
-	double loss;
 
 	if (meets)
 	{
@@ -533,14 +532,9 @@ __launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM)
 			round_weight<T>(p, i);
 		BARRIER_OF_ALL();
 	}
-	loss = train_tiles<T>(p, g.partial + blockIdx.x * g.size, memory.bytes);
-	loss = block_sum(loss);
-	if (threadIdx.x == 0)
-		g.losses[blockIdx.x] = loss;
-	if (!meets)
-		return;
-	BARRIER_OF_ALL();
-	finish_step(g, *(share_sums *) memory.bytes);
+	end_tiles(g,
+			  train_tiles<T>(p, g.partial + blockIdx.x * g.size, memory.bytes),
+			  meets, *(share_sums *) memory.bytes);
 #endif
 }
 

@@ -17,7 +17,7 @@
 void
 nn_trainer_find_rows(member *m, const nn_batch *b, int from, int rows)
 {
-	const nn_rows which = {b->which.order, b->which.first + (uint32_t) from};
+	const nn_rows which = nn_trainer_which(b, from);
 	nn_device *d = &m->device;
 
 	if (rows == 0 || which.order.columns == 0)

@@ -130,8 +130,7 @@ static void
 find_rows(nn_trainer *t, member *m, const nn_pass *p)
 {
 	const nn_batch *b = t->batch;
-	const nn_rows which = {b->which.order,
-						   b->which.first + (uint32_t) p->first_row};
+	const nn_rows which = nn_trainer_which(b, p->first_row);
 	nn_mlp_args *args = &t->tail.args;
 
 	if (b->host || !t->tail.whole)

@@ -91,6 +91,13 @@ extern bool nn_tail_gradient(nn_trainer *t, member *m, const nn_pass *p);
 /* False, with NN_INTERRUPTED, when results may be undone. */
 extern bool nn_trainer_goes_on(const nn_trainer *t, nn_error *err);
 
+/* Rows of a batch from a number on. */
+static inline nn_rows
+nn_trainer_which(const nn_batch *b, int from)
+{
+	return (nn_rows){b->which.order, b->which.first + (uint32_t) from};
+}
+
 /* What part of t->batch a member takes. */
 extern nn_pass nn_trainer_pass(nn_trainer *t, int number);
 

@@ -279,6 +279,13 @@ first_loss(learner *l, const void *state, double rate)
 
 #define DIFFERENCE 2e-3
 
+/* A number of a direction: 0 is the gradient's own. */
+static double
+direction(int way, const nn_real *gradient, size_t i)
+{
+	return way == 0 ? gradient[i] : fabs(gradient[i]) * check_normal(i);
+}
+
 /* A gradient, in its own direction and in any other, against differences of
  * the losses.  Numbers of single precision do not allow more than a percent. */
 static void
@@ -318,8 +325,7 @@ check_gradient(const char *network, const char *loss)
 	for (int way = 0; way < 2; way++)
 		for (size_t i = 0; i < l.nparams; i++)
 		{
-			double d = way == 0 ? gradient[i]
-								: fabs((double) gradient[i]) * check_normal(i);
+			double d = direction(way, gradient, i);
 
 			length[way] += d * d;
 			along[way] += d * gradient[i];
@@ -328,14 +334,10 @@ check_gradient(const char *network, const char *loss)
 		for (int side = 1; side >= -1; side -= 2)
 		{
 			for (size_t i = 0; i < l.nparams; i++)
-			{
-				double d = way == 0
-							   ? gradient[i]
-							   : fabs((double) gradient[i]) * check_normal(i);
-
-				moved[i] = (nn_real) (state[i] + side * DIFFERENCE * d /
-													 sqrt(length[way]));
-			}
+				moved[i] =
+					(nn_real) (state[i] + side * DIFFERENCE *
+											  direction(way, gradient, i) /
+											  sqrt(length[way]));
 			change[way] += side * first_loss(&l, moved, 0) / (2 * DIFFERENCE);
 		}
 	for (int way = 0; way < 2; way++)

@@ -314,38 +314,4 @@ run_mlp(context *t)
 	run_one_mlp(t, &a, one, of_one);
 }
 
-static void
-run_in(context *t, nn_precision precision, void (*run)(context *t))
-{
-	nn_precision before = t->d->precision;
-
-	t->d->precision = precision;
-	run(t);
-	t->d->precision = before;
-}
-
-static void
-run_mlp_tf32(context *t)
-{
-	run_in(t, NN_TF32, run_mlp);
-}
-
-static void
-run_mlp_bf16(context *t)
-{
-	run_in(t, NN_BF16, run_mlp);
-}
-
-static void
-run_every_loss_tf32(context *t)
-{
-	run_in(t, NN_TF32, run_every_loss);
-}
-
-static void
-run_every_loss_bf16(context *t)
-{
-	run_in(t, NN_BF16, run_every_loss);
-}
-
 #endif /* PERCEPTRON_CASES_H */
