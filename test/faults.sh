@@ -62,6 +62,19 @@ echo "# seed $seed"
 check "faults: out of memory is an error like any other" \
 	"$(run -v module="$work/module.so" -v copies="$work/data/copies" -v budget="$allocations" -f "$root/test/faults/sweep.sql")"
 check "faults: a full disk and limits keep the version before" "$(run -f "$root/test/faults/disk.sql")"
+left=$(
+	run 2>&1 <<-'END'
+		SET client_min_messages = warning;
+		SET neural.max_memory = '8MB';
+		SELECT neural.train('kept', 'big', target => 'y', layers => 'dense(4)', epochs => 1) \g /dev/null
+		SELECT watch('cancel') \g /dev/null
+		CALL neural.retrain('kept');
+		SELECT 'files: ' || count(*) || ', versions: ' || (SELECT count(*) FROM kept) FROM pg_ls_dir('base/pgsql_tmp');
+	END
+)
+check "faults: a cancel while a file is removed is obeyed later" \
+	"$([ "$left" = "ERROR:  canceling statement due to user request
+files: 0, versions: 1" ] || echo "$left")"
 
 run -c "CREATE TABLE wide AS SELECT $(for i in $(seq 30); do printf 'sin(i * %d)::real AS c%d, ' "$i" "$i"; done) i % 2 = 0 AS y
 	FROM generate_series(1, 200000) i" >/dev/null

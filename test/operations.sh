@@ -255,7 +255,7 @@ check "operations: max_seconds keeps the best so far" "version 3 of m is active|
 		sed 's/: .*//')|$(query "SELECT (training ->> 'epochs')::int < 1000000 FROM m WHERE active")"
 query "SELECT neural.rollback('m')" >/dev/null
 check "operations: temp_file_limit is a clear error" \
-	"ERROR:  temporary file size exceeds temp_file_limit (1024kB)|$(temporary)" \
+	"ERROR:  temporary file size exceeds temp_file_limit (1024kB)|0" \
 	"$(psql -XAtq -c "SET temp_file_limit = '1MB'" -c "CALL neural.retrain('m')" 2>&1 | head -n 1 | tr -d '"')|$(temporary)"
 
 # ---------- the scheduler, again ----------
@@ -271,17 +271,23 @@ fi
 
 # ---------- kill -9 ----------
 
+# A kill comes at any moment of the time that a retraining takes here.
+began=$(milliseconds)
+retrain 2
+wait $retraining
+usual=$(($(cat "$work/end") - began))
+query "SELECT neural.prune('m', 2)" >/dev/null
 : >"$work/recovery"
 bad=
 for i in $(seq "$kills"); do
 	if [ $((i % 3)) -eq 0 ]; then
 		job=$(query "SELECT neural.retrain_async('m', options => '{\"epochs\": 2, \"activate\": \"always\"}')")
-		pause 400
+		pause $usual
 		pid=$(query "SELECT pid FROM neural.jobs WHERE id = $job AND state = 'running'")
 	else
 		retrain 2
 		find_pid
-		pause 400
+		pause $usual
 	fi
 	# the active version, and the number that the next one gets
 	read -r before next < <(query "SELECT max(version) FILTER (WHERE active) || ' ' || max(version) + 1 FROM m")

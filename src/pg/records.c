@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "lib/ilist.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "storage/buffile.h"
 #include "storage/fileset.h"
@@ -89,7 +90,10 @@ remove_file(void *arg)
 		return;
 	dlist_delete(&r->node);
 	r->in_set = false;
+	/* it would obey a cancel halfway, and nobody knows of the file any more */
+	HOLD_INTERRUPTS();
 	FileSetDeleteAll(&r->set);
+	RESUME_INTERRUPTS();
 }
 
 static void

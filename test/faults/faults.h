@@ -14,7 +14,8 @@ typedef enum fault_kind
 	FAULT_MALLOC,	 /* of libc, and new threads */
 	FAULT_PALLOC,	 /* from allocation sets */
 	FAULT_TEMPORARY, /* writes to temporary files */
-	FAULT_RELATION	 /* writes to relations, as when they grow */
+	FAULT_RELATION,	 /* writes to relations, as when they grow */
+	FAULT_CANCEL	 /* a cancel, while a kept temporary file is removed */
 } fault_kind;
 
 /* Which kind is watched, how many there were, and the one that is to fail. */

@@ -88,8 +88,8 @@ watch_sets(void)
 static fault_kind
 kind_of(const char *name)
 {
-	static const char *const names[] = {"nothing", "malloc", "palloc",
-										"temporary", "relation"};
+	static const char *const names[] = {"nothing",	 "malloc",	 "palloc",
+										"temporary", "relation", "cancel"};
 
 	for (int i = 0; i < (int) lengthof(names); i++)
 		if (strcmp(name, names[i]) == 0)
@@ -167,6 +167,15 @@ fault(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(fault_watched.seen);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* watch(kind): the first of the statements that follow fails. */
+PG_FUNCTION_INFO_V1(watch);
+Datum
+watch(PG_FUNCTION_ARGS)
+{
+	fault_watch_begin(kind_of(text_to_cstring(PG_GETARG_TEXT_PP(0))), 1);
+	PG_RETURN_VOID();
 }
 
 /* Bytes that malloc has handed out to this process and not got back. */

@@ -7,6 +7,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION neural;
 CREATE FUNCTION fault(statement text, kind text, n bigint, OUT state text, OUT message text, OUT fired bool, OUT seen bigint)
     AS :'module' LANGUAGE C;
+CREATE FUNCTION watch(kind text) RETURNS void AS :'module' LANGUAGE C;
 CREATE FUNCTION heap_bytes() RETURNS bigint AS :'module' LANGUAGE C;
 
 CREATE TYPE size AS ENUM ('small', 'large');
