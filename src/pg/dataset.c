@@ -28,11 +28,12 @@ struct NeuralStream
 	/* of the rows at hand: all of them, or those of a block */
 	nn_order order;
 	int rows, at;
-	const nn_real *x, *y, *weight;
+	const nn_real *x, *y, *weight; /* NULL: not read yet */
 
 	/* of a file */
 	nn_order block_order;
 	int block, nblocks;
+	int number; /* of the block at hand */
 	nn_real *buffer_x, *buffer_y, *buffer_weight;
 	bool host; /* see nn_batch */
 };
@@ -295,7 +296,7 @@ neural_training_encode(NeuralTraining *t)
  */
 
 /* Read a block of the file and take its rows apart. */
-static int
+static void
 load_block(const NeuralDataset *d, int block, nn_real *x, nn_real *y,
 		   nn_real *weight)
 {
@@ -310,7 +311,6 @@ load_block(const NeuralDataset *d, int block, nn_real *x, nn_real *y,
 			   d->target_width * sizeof(nn_real));
 		weight[i] = row[d->width + d->target_width];
 	}
-	return n;
 }
 
 static void
@@ -368,9 +368,9 @@ hand_over(NeuralStream *s, const nn_real *x, const nn_real *y,
 			  !neural_device_rows(t, s->data, &s->x, &s->y, &s->weight);
 }
 
-/* The next rows at hand: a pass over all, or a block. */
+/* The next rows: a pass over all, or a block.  Nothing is read yet. */
 static void
-refill(NeuralStream *s)
+turn_to_next(NeuralStream *s)
 {
 	const NeuralDataset *d = s->data;
 
@@ -378,50 +378,69 @@ refill(NeuralStream *s)
 	if (d->file == NULL)
 	{
 		s->rows = (int) d->rows;
-		if (s->x == NULL)
-			hand_over(s, d->x, d->y, d->weight);
 		s->order = next_order(s, s->rows, s->pass++);
 		return;
 	}
 	if (s->block == 0)
 		s->block_order =
 			next_order(s, s->nblocks, s->pass++ * (s->nblocks + 1));
-	s->rows = load_block(d, nn_order_at(&s->block_order, s->block), s->buffer_x,
-						 s->buffer_y, s->buffer_weight);
-	hand_over(s, s->buffer_x, s->buffer_y, s->buffer_weight);
+	s->number = nn_order_at(&s->block_order, s->block);
+	s->rows = neural_records_block_rows(d->file, s->number);
+	s->x = NULL;
 	s->block = (s->block + 1) % s->nblocks;
 	s->order =
 		next_order(s, s->rows, (s->pass - 1) * (s->nblocks + 1) + 1 + s->block);
 }
 
-void
-neural_stream_rewind(NeuralStream *s, int64 batches)
-{
-	nn_batch batch;
-
-	s->pass = 0;
-	s->rows = s->at = s->block = 0;
-	s->x = s->y = s->weight = NULL;
-	for (int64 i = 0; i < batches; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		neural_stream_next(s, &batch);
-	}
-}
-
-void
-neural_stream_next(NeuralStream *s, nn_batch *batch)
+/* How many rows the next batch has, from s->at on. */
+static int
+next_batch(NeuralStream *s)
 {
 	int least = s->drop_partial ? s->batch_rows : 1;
 
 	/* a last block may be less than a batch */
 	for (int tries = 0; s->rows - s->at < least; tries++)
 	{
-		refill(s);
+		turn_to_next(s);
 		if (tries > 1)
 			least = 1;
 	}
-	batch->rows = Min(s->batch_rows, s->rows - s->at);
+	return Min(s->batch_rows, s->rows - s->at);
+}
+
+void
+neural_stream_rewind(NeuralStream *s, int64 batches)
+{
+	s->pass = 0;
+	s->rows = s->at = s->block = 0;
+	s->x = s->y = s->weight = NULL;
+	for (int64 i = 0; i < batches; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		s->at += next_batch(s);
+	}
+}
+
+static void
+read_rows(NeuralStream *s)
+{
+	const NeuralDataset *d = s->data;
+
+	if (d->file == NULL)
+		hand_over(s, d->x, d->y, d->weight);
+	else
+	{
+		load_block(d, s->number, s->buffer_x, s->buffer_y, s->buffer_weight);
+		hand_over(s, s->buffer_x, s->buffer_y, s->buffer_weight);
+	}
+}
+
+void
+neural_stream_next(NeuralStream *s, nn_batch *batch)
+{
+	batch->rows = next_batch(s);
+	if (s->x == NULL)
+		read_rows(s);
 	batch->host = s->host && s->training->device->own_memory;
 	batch->which = (nn_rows){s->order, s->at};
 	batch->x = s->x;

@@ -267,11 +267,17 @@ neural_records_blocks(const NeuralRecords *r)
 	return (int) ((r->count + r->block_rows - 1) / r->block_rows);
 }
 
+int
+neural_records_block_rows(const NeuralRecords *r, int block)
+{
+	return (int) Min(r->count - (int64) block * r->block_rows,
+					 (int64) r->block_rows);
+}
+
 char *
 neural_records_block(NeuralRecords *r, int block, int *rows)
 {
-	*rows = (int) Min(r->count - (int64) block * r->block_rows,
-					  (int64) r->block_rows);
+	*rows = neural_records_block_rows(r, block);
 	if (!r->spilled)
 		return r->blocks[block];
 	if (block == r->nblocks - 1)

@@ -38,6 +38,7 @@ extern Size neural_records_memory(const NeuralRecords *r);
  * valid until the next call, and writing into it changes it only until then.
  */
 extern int neural_records_blocks(const NeuralRecords *r);
+extern int neural_records_block_rows(const NeuralRecords *r, int block);
 extern char *neural_records_block(NeuralRecords *r, int block, int *rows);
 
 /* Frees memory and file before their context or transaction ends. */
