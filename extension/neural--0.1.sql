@@ -401,4 +401,6 @@ COMMENT ON VIEW neural.devices IS 'the devices that can train, or the reason why
 -- rights of whoever calls them.
 GRANT USAGE ON SCHEMA neural TO PUBLIC;
 GRANT SELECT ON neural.models, neural.devices, neural.progress, neural.jobs TO PUBLIC;
-GRANT SELECT, INSERT, UPDATE, DELETE ON neural.job TO PUBLIC;
+-- not the id, of which another role's next job might have need
+GRANT SELECT, DELETE, INSERT (owner, kind, model, request),
+    UPDATE (state, started, finished, pid, report, result, error) ON neural.job TO PUBLIC;

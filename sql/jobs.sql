@@ -140,6 +140,21 @@ SET neural.max_workers = 0;
 SELECT neural.train_async('never', 'points', target => 'y');
 RESET neural.max_workers;
 
+-- the place of what was undone, or has ended, is free at once
+SET neural.max_workers = 1;
+CREATE PROCEDURE undo(times int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..times LOOP
+        PERFORM neural.train_async('never', 'points', target => 'y');
+        ROLLBACK;
+        PERFORM neural.cancel(neural.train_async('never', 'points', target => 'y'));
+        COMMIT;
+    END LOOP;
+END $$;
+CALL undo(10);
+CALL quiet();
+RESET neural.max_workers;
+
 -- one sees, and ends, one's own
 CREATE ROLE regress_neural_worker LOGIN;
 CREATE ROLE regress_neural_watcher LOGIN;
@@ -159,6 +174,10 @@ SELECT message, error ->> 'sqlstate' AS sqlstate FROM neural.jobs WHERE id = :jo
 INSERT INTO neural.job (owner, kind, model, request) SELECT oid, 'train', 'x', '{}' FROM pg_roles WHERE rolname = session_user;
 UPDATE neural.job SET owner = 10;
 INSERT INTO neural.job (owner, kind, model, request) SELECT oid, 'train', 'x', '{}' FROM pg_roles WHERE rolname = current_user;
+-- nor can a number be taken that another's job will get
+INSERT INTO neural.job (id, owner, kind, model, request) OVERRIDING SYSTEM VALUE
+    SELECT 100000, oid, 'train', 'x', '{}' FROM pg_roles WHERE rolname = current_user;
+UPDATE neural.job SET id = DEFAULT;
 SELECT state FROM neural.jobs WHERE model = 'x';
 RESET ROLE;
 SELECT trained_by, relowner::regrole FROM theirs, pg_class WHERE relname = 'theirs';
@@ -186,10 +205,16 @@ SET ROLE regress_neural_worker;
 SELECT neural.train_async('theirs', 'points', target => 'y');
 RESET ROLE;
 GRANT CONNECT ON DATABASE :"db" TO PUBLIC;
--- even where row security is off
+-- what the role has set for its sessions is not in the way of a job
 ALTER ROLE regress_neural_worker SET row_security = off;
+ALTER ROLE regress_neural_worker SET lock_timeout = '50ms';
+ALTER ROLE regress_neural_worker SET default_transaction_read_only = on;
+ALTER ROLE regress_neural_worker SET default_transaction_isolation = serializable;
 SET ROLE regress_neural_worker;
+BEGIN;
 SELECT neural.train_async('theirs', 'points', target => 'y', layers => 'dense(1)', epochs => 1) AS job \gset
+SELECT pg_sleep(0.2);
+COMMIT;
 SELECT jobs.ending(:job);
 RESET ROLE;
 

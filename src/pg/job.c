@@ -29,10 +29,14 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 /* Classes of advisory locks. */
 #define LOCK_JOB   3
 #define LOCK_PLACE 4
+
+/* How long a worker may take to go when its job has ended. */
+#define GOING_MS 500
 
 void
 neural_job_tag(LOCKTAG *tag, int64 job)
@@ -81,9 +85,9 @@ check_login(void)
 						 "session.")));
 }
 
-/* A free place; held until the transaction ends. */
+/* A free place, or -1; held until the transaction ends. */
 static int
-take_place(void)
+find_place(void)
 {
 	for (int place = 0; place < neural_max_workers; place++)
 	{
@@ -101,13 +105,42 @@ take_place(void)
 				break;
 		}
 	}
-	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					errmsg("too many background jobs"),
-					errdetail("neural.max_workers allows %d at a time.",
-							  neural_max_workers),
-					errhint("Wait for one of them to end, or raise "
-							"neural.max_workers.")));
 	return -1;
+}
+
+static void
+wait_a_moment(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 5, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/*
+ * The worker of a job that has ended, or was not to begin, keeps its place for
+ * the moment that it takes to go.
+ */
+static int
+take_place(void)
+{
+	TimestampTz began = GetCurrentTimestamp();
+	int place = find_place();
+
+	while (place < 0 && neural_max_workers > 0 &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), GOING_MS))
+	{
+		wait_a_moment();
+		place = find_place();
+	}
+	if (place < 0)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many background jobs"),
+						errdetail("neural.max_workers allows %d at a time.",
+								  neural_max_workers),
+						errhint("Wait for one of them to end, or raise "
+								"neural.max_workers.")));
+	return place;
 }
 
 /*
@@ -125,7 +158,6 @@ wait_for_worker(BackgroundWorkerHandle *handle, int place)
 		pid_t pid;
 		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
 
-		CHECK_FOR_INTERRUPTS();
 		if (status == BGWH_STARTED &&
 			LockHasWaiters(&tag, ExclusiveLock, false))
 			return;
@@ -136,10 +168,7 @@ wait_for_worker(BackgroundWorkerHandle *handle, int place)
 							"\"%s\"",
 							GetUserNameFromId(GetUserId(), false)),
 					 errhint("The server's log says why.")));
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
+		wait_a_moment();
 	}
 }
 
@@ -366,14 +395,15 @@ worker_pid(int64 job)
 	int pid = 0;
 	bool isnull;
 
-	if (neural_sql_run("SELECT pid FROM pg_locks WHERE locktype = 'advisory' "
-					   "AND database = (SELECT oid FROM pg_database "
-					   "WHERE datname = current_database()) "
-					   "AND classid::int8 = $1 >> 32 "
-					   "AND objid::int8 = $1 & 4294967295 "
-					   "AND objsubid = $2 AND granted "
-					   "AND pid <> pg_backend_pid()",
-					   true, lengthof(types), types, values, NULL) > 0)
+	if (neural_sql_run(
+			"SELECT pid FROM pg_locks WHERE locktype = 'advisory' "
+			"AND database = (SELECT oid FROM pg_database "
+			"WHERE datname = current_database()) "
+			"AND classid::int8 = $1 >> 32 "
+			"AND objid::int8 = $1 & 4294967295 "
+			"AND objsubid = $2 AND granted AND mode = 'ExclusiveLock' "
+			"AND pid <> pg_backend_pid()",
+			true, lengthof(types), types, values, NULL) > 0)
 		pid = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
 										  SPI_tuptable->tupdesc, 1, &isnull));
 	neural_sql_end(level);
