@@ -225,18 +225,31 @@ UPDATE kind SET trained_at = '2020-01-01', training = jsonb_set(training, '{data
 UPDATE worth SET trained_at = '2020-01-01';
 CALL neural.run_due() \gset
 SELECT short(:'report') ~ '^version 11 of worth .*\nkind was not retrained: relation "nowhere" does not exist$' AS retrained;
+-- wherever it fails: in a trigger, say, or in a statement of a function of its source
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON kind FOR EACH ROW EXECUTE FUNCTION refuse();
+UPDATE kind SET training = jsonb_set(training, '{data}', '"retrain.shop"');
+UPDATE worth SET trained_at = '2020-01-01';
+CALL neural.run_due() \gset
+SELECT short(:'report') ~ '^version 12 of worth .*\nkind was not retrained: refused$' AS retrained;
+DROP TRIGGER refuse ON kind;
+CREATE FUNCTION divide() RETURNS float8 LANGUAGE plpgsql AS $$ DECLARE n int; BEGIN SELECT count(*) / 0 INTO n FROM retrain.shop; RETURN n; END $$;
+UPDATE kind SET training = jsonb_set(training, '{data}', '"SELECT kind, retrain.divide() AS turnover, size FROM retrain.shop"');
+UPDATE worth SET trained_at = '2020-01-01';
+CALL neural.run_due() \gset
+SELECT short(:'report') ~ '^version 13 of worth .*\nkind was not retrained: division by zero$' AS retrained;
 -- nor does one that pretends to have been cancelled; a real cancel ends all
 CREATE FUNCTION pretend() RETURNS float8 LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'canceling statement due to user request' USING ERRCODE = '57014'; END $$;
 UPDATE kind SET training = jsonb_set(training, '{data}', '"SELECT kind, retrain.pretend() AS turnover, size FROM retrain.shop"');
 UPDATE worth SET trained_at = '2020-01-01';
 CALL neural.run_due() \gset
-SELECT short(:'report') ~ '^version 12 of worth .*\nkind was not retrained: canceling statement due to user request$' AS retrained;
+SELECT short(:'report') ~ '^version 14 of worth .*\nkind was not retrained: canceling statement due to user request$' AS retrained;
 UPDATE kind SET training = jsonb_set(training, '{data}', '"SELECT kind, turnover, size, pg_sleep(0.01)::text AS slow FROM retrain.shop"');
 UPDATE worth SET trained_at = '2020-01-01';
 SET statement_timeout = '1s';
 CALL neural.run_due();
 RESET statement_timeout;
-SELECT count(*) >= 12 AS others, count(*) = count(training -> 'retrain') AS inherited FROM worth;
+SELECT count(*) >= 14 AS others, count(*) = count(training -> 'retrain') AS inherited FROM worth;
 SELECT neural.set_retrain('worth');
 SELECT count(training -> 'retrain') FROM worth;
 -- only one's own

@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -24,6 +25,8 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "drift.h"
@@ -281,9 +284,13 @@ recover(const char *model)
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorData *error = CopyErrorData();
 
-	if (is_cancel(error))
+	if (is_cancel(error) || IsSubTransaction())
 		PG_RE_THROW();
 	FlushErrorState();
+	/* those of the statements that were under way; SPI_rollback counts */
+	while (ActiveSnapshotSet() &&
+		   GetActiveSnapshot() != ActivePortal->portalSnapshot)
+		PopActiveSnapshot();
 	/* each goes back to the context it was opened in */
 	while (!SPI_inside_nonatomic_context())
 		SPI_finish();
@@ -321,6 +328,7 @@ retrain_if_due(Oid relid)
 			line = MemoryContextStrdup(
 				caller,
 				neural_retrain(relid, &options, NEURAL_OF_PROCEDURE, DEBUG1));
+		SPI_commit();
 	}
 	PG_CATCH();
 	{
@@ -330,7 +338,6 @@ retrain_if_due(Oid relid)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-	SPI_commit();
 	return line;
 }
 
@@ -356,6 +363,8 @@ neural_run_due(PG_FUNCTION_ARGS)
 	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	models = list_models();
+	/* cursors of the caller are read to their end now, not amid a failure */
+	SPI_commit();
 	foreach (lc, models)
 	{
 		char *line = retrain_if_due(lfirst_oid(lc));
