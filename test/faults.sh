@@ -78,9 +78,16 @@ files: 0, versions: 1" ] || echo "$left")"
 
 run -c "CREATE TABLE wide AS SELECT $(for i in $(seq 30); do printf 'sin(i * %d)::real AS c%d, ' "$i" "$i"; done) i % 2 = 0 AS y
 	FROM generate_series(1, 200000) i" >/dev/null
-small=$(run -v part=peak -v limit=32MB -f "$root/test/faults/memory.sql")
-large=$(run -v part=peak -v limit=1GB -f "$root/test/faults/memory.sql")
+peak()
+{
+	run -v part=peak -v limit="$1" -v layers="$2" -f "$root/test/faults/memory.sql"
+}
+small=$(peak 32MB 'dense(8)')
+large=$(peak 1GB 'dense(8)')
+# Layers that are fitted, behind wide ones that they do not need.
+fitted=$(peak 32MB 'input(number) dense(4000) dense(8) dense(4000) a: dense(8) input(number) piecewise_linear concatenate(a) dense(1)')
 at_most "faults: the peak of a training is neural.max_memory and 64 MB at most" "$small" $((96 * 1024))
+at_most "faults: nor is that of layers which are fitted" "$fitted" $((128 * 1024))
 check "faults: the rows are more than that" "$([ "${large:-0}" -gt "$((${small:-0} + 20000))" ] || echo "$large kB is hardly more than $small kB")
 # $large kB where all rows fit"
 at_most "faults: $predictions predictions leave nothing behind" \

@@ -248,8 +248,19 @@ check "operations: nothing has changed" "t 1f 2t" \
 	done
 	echo "RESET statement_timeout; SELECT sum(total_bytes) - :before < 500000, sum(total_bytes) FILTER (WHERE name LIKE 'neural training%') IS NULL FROM pg_backend_memory_contexts;"
 } >"$work/timeouts.sql"
-check "operations: statement_timeout, and memory is given back" "t|t" \
-	"$(psql -XAtq -f "$work/timeouts.sql" 2>/dev/null | tail -n 1)"
+check "operations: statement_timeout, and memory is given back" "t|t|9" \
+	"$(psql -XAtq -f "$work/timeouts.sql" 2>"$work/said" | tail -n 1)|$(grep -c 'due to statement timeout' "$work/said")"
+# A client that has not said ROLLBACK keeps nothing of a training busy.
+check "operations: a failed training is over at once" "1 0 1" \
+	"$(psql -XAtq 2>/dev/null <<-'END' | tr '\n' ' ' | sed 's/ $//'
+		BEGIN;
+		SET LOCAL statement_timeout = 500;
+		SELECT 1;
+		DO $$ BEGIN PERFORM neural.train('m', 'points', target => 'y', layers => 'dense(256, relu) dense(256, relu)', epochs => 1000000, options => '{"threads": 2}'); END $$;
+		\! psql -XAtq -c "SELECT count(*) FROM neural.progress"
+		\! ls /proc/$(psql -XAtq -c "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction (aborted)'")/task | wc -l
+	END
+	)"
 check "operations: max_seconds keeps the best so far" "version 3 of m is active|t" \
 	"$(query "CALL neural.retrain('m', options => '{\"epochs\": 1000000, \"max_seconds\": 0.8, \"activate\": \"always\"}')" |
 		sed 's/: .*//')|$(query "SELECT (training ->> 'epochs')::int < 1000000 FROM m WHERE active")"
@@ -311,6 +322,7 @@ for i in $(seq "$kills"); do
 	[ "$(temporary)" = 0 ] || bad="$bad temporary-files"
 	query "SELECT neural.prune('m', 2)" >/dev/null
 done
+[ -s "$work/recovery" ] || bad="$bad none"
 check "operations: $kills training processes killed" "" "$bad"
 percentiles "back after a kill" "$work/recovery"
 

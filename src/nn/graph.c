@@ -6,6 +6,9 @@
 
 #include "graph.h"
 
+/* Of the data that layers are fitted to. */
+#define MAX_FIT_BYTES ((size_t) 128 * 1024 * 1024)
+
 /* Building: the graph, and what only its builder needs. */
 typedef struct builder
 {
@@ -339,35 +342,67 @@ nn_graph_build(nn_arena *arena, const char *text, const nn_layout *layout,
 	return g->text == NULL ? NULL : g;
 }
 
+static bool
+goes_on(const nn_graph *g, nn_error *err)
+{
+	return g->stop == NULL || !g->stop() ||
+		   nn_fail(err, NN_INTERRUPTED, "training was interrupted");
+}
+
 /* Let layers set parameters from rows, each from what the ones before make of
  * the rows. */
 static bool
 fit_layers(const nn_graph *g, int nlayers, nn_arena *scratch, uint64_t seed,
 		   int rows, const nn_real *x, nn_real *params, nn_error *err)
 {
-	nn_device device = {&nn_cpu_plain, NULL};
+	nn_device device = {.ops = &nn_cpu_plain, .stop = g->stop};
 	nn_graph head = *g;
 	nn_pass pass = {.device = &device, .rows = rows, .batch_rows = rows};
 	nn_exec *e;
+	size_t bytes;
+	int step = 1;
 	bool ok = true;
 
 	head.nlayers = nlayers;
+	/* what learns is no layer's data (nn_layer_needs_data), and takes no room */
+	head.layers =
+		nn_alloc_array(scratch, (size_t) nlayers, sizeof(nn_layer), err);
+	if (head.layers == NULL)
+		return false;
+	memcpy(head.layers, g->layers, sizeof(nn_layer) * (size_t) nlayers);
+	for (int i = 0; i < nlayers; i++)
+		if (head.layers[i].out.learns)
+		{
+			head.layers[i].out.shape = (nn_shape){1, {0}};
+			head.layers[i].saved_fixed = head.layers[i].saved_per_row = 0;
+		}
+	while ((bytes = nn_exec_size(&head, rows, false, err)) == 0 ||
+		   bytes > MAX_FIT_BYTES)
+	{
+		if (rows == 1)
+			return false;
+		rows /= 2;
+		step *= 2;
+	}
+	pass.rows = pass.batch_rows = rows;
 	head.outputs = (int) nn_count(&g->layers[nlayers - 1].out.shape);
 	if (!device.ops->open(&device, 0, err))
 		return false;
 	e = nn_exec_create(scratch, &head, &device, params, rows, false, err);
 	if (e == NULL)
 		ok = false;
-	else
-		memcpy(e->x, x,
-			   sizeof(nn_real) * (size_t) rows * (size_t) g->layout->width);
+	for (int i = 0; i < rows && ok; i++)
+		memcpy(e->x + (size_t) i * g->layout->width,
+			   x + (size_t) i * step * g->layout->width,
+			   sizeof(nn_real) * (size_t) g->layout->width);
 	for (int i = 0; i < nlayers && ok; i++)
 	{
 		nn_layer *l = &e->layers[i];
 
 		if (l->ops->fit != NULL)
 			ok = l->ops->fit(l, scratch, rows, seed, err);
-		if (ok && i < nlayers - 1)
+		ok = ok && goes_on(g, err);
+		if (ok && i < nlayers - 1 && !l->out.learns)
 			l->ops->forward(l, &pass);
 	}
 	nn_exec_release(e);
@@ -390,10 +425,12 @@ nn_graph_initialize(const nn_graph *g, uint64_t seed, int rows,
 
 		for (int j = 0; j < l->nparam && ok; j++)
 		{
-			const nn_param *p = &l->param[j];
+			nn_param p = l->param[j];
 			nn_key key = nn_random_key(seed, NN_STREAM_INIT + number++, 0);
 
-			ok = nn_initialize(scratch, p, key, params + p->offset, err);
+			p.stop = g->stop;
+			ok = nn_initialize(scratch, &p, key, params + p.offset, err) &&
+				 goes_on(g, err);
 		}
 		if (l->ops->fit != NULL)
 			last_fit = i;

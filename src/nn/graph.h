@@ -48,10 +48,11 @@ typedef struct nn_graph
 	const char *text; /* canonical */
 	int nlayers;
 	nn_layer *layers;
-	size_t nparams;	   /* numbers, not bytes */
-	size_t ntrainable; /* of them, the ones a gradient moves */
-	double work;	   /* multiplications of one row forward */
-	int outputs;	   /* numbers of an output row */
+	size_t nparams;		/* numbers, not bytes */
+	size_t ntrainable;	/* of them, the ones a gradient moves */
+	double work;		/* multiplications of one row forward */
+	int outputs;		/* numbers of an output row */
+	bool (*stop)(void); /* of nn_device; asked while it is initialized */
 } nn_graph;
 
 /* "dense(64) relu dropout(0.2) dense(1)" becomes layers, shapes checked. */

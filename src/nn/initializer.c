@@ -97,9 +97,9 @@ fill_scaled(double scale, int mode, int distribution, const nn_param *p,
  * whose R has a positive diagonal, as Keras makes it.
  */
 static void
-orthonormalize(double *v, size_t count, size_t length)
+orthonormalize(double *v, size_t count, size_t length, bool (*stop)(void))
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && !(stop != NULL && stop()); i++)
 	{
 		double *x = v + i * length, norm = 0;
 
@@ -149,7 +149,7 @@ orthogonal(const void *vconf, const nn_param *p, nn_arena *scratch, nn_key key,
 		return false;
 	for (size_t i = 0; i < count * length; i++)
 		v[i] = nn_random_normal(key, i);
-	orthonormalize(v, count, length);
+	orthonormalize(v, count, length, p->stop);
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = 0; j < columns; j++)
 			out[i * columns + j] =

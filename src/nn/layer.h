@@ -55,9 +55,10 @@ typedef struct nn_param
 	double rate; /* factor of the learning rate */
 
 	/* set by the graph */
-	size_t offset; /* in the block of all parameters */
-	nn_real *data; /* device memory */
-	nn_real *grad; /* this member's; NULL unless training and trainable */
+	size_t offset;		/* in the block of all parameters */
+	nn_real *data;		/* device memory */
+	nn_real *grad;		/* this member's; NULL unless training and trainable */
+	bool (*stop)(void); /* of the graph, while it is initialized */
 } nn_param;
 
 typedef struct nn_pass

@@ -17,6 +17,7 @@ typedef struct nn_metric_args
 	const double *out;	  /* as from nn_predict */
 	const double *y;	  /* classes: class number a row; else columns wide */
 	const double *weight; /* one a row, or NULL */
+	bool (*stop)(void);	  /* see nn_device; then NN_INTERRUPTED; or NULL */
 } nn_metric_args;
 
 typedef struct nn_metric_ops

@@ -233,12 +233,18 @@ FROM_COUNTS(mcc)
 
 /* --- classes, from the order of probabilities --- */
 
-/* Sort row numbers by score, greatest first; equal ones stay in order. */
-static void
-sort_by_score(const double *score, uint32_t *order, uint32_t *other, int n)
+/*
+ * Sort row numbers by score, greatest first; equal ones stay in order.  False:
+ * it was stopped.
+ */
+static bool
+sort_by_score(const double *score, uint32_t *order, uint32_t *other, int n,
+			  bool (*stop)(void))
 {
 	for (int64_t width = 1; width < n; width *= 2)
 	{
+		if (stop != NULL && stop())
+			return false;
 		for (int64_t from = 0; from < n; from += 2 * width)
 		{
 			int64_t left = from, middle = from + width < n ? from + width : n,
@@ -257,6 +263,7 @@ sort_by_score(const double *score, uint32_t *order, uint32_t *other, int n)
 		for (int k = 0; k < n; k++)
 			order[k] = other[k];
 	}
+	return true;
 }
 
 /* What the curve of one class against the rest is made of. */
@@ -268,19 +275,21 @@ typedef struct curve
 } curve;
 
 /* The area under the curve: pairs in the right order, equal ones by half. */
-static double
-area(const nn_metric_args *a, const curve *c)
+static bool
+area(const nn_metric_args *a, const curve *c, double *value, nn_error *err)
 {
 	double pairs = 0, positives = 0, negatives = 0;
 	int n = a->rows;
 
+	*value = NAN;
 	for (int i = 0; i < n; i++)
 	{
 		if (isnan(c->score[i]))
-			return NAN;
+			return true;
 		c->order[i] = (uint32_t) i;
 	}
-	sort_by_score(c->score, c->order, c->other, n);
+	if (!sort_by_score(c->score, c->order, c->other, n, a->stop))
+		return nn_fail(err, NN_INTERRUPTED, "a metric was interrupted");
 	for (int i = 0; i < n;)
 	{
 		double score = c->score[c->order[i]], tied_positives = 0,
@@ -299,7 +308,9 @@ area(const nn_metric_args *a, const curve *c)
 		positives += tied_positives;
 		negatives += tied_negatives;
 	}
-	return positives > 0 && negatives > 0 ? pairs / positives / negatives : NAN;
+	if (positives > 0 && negatives > 0)
+		*value = pairs / positives / negatives;
+	return true;
 }
 
 static bool
@@ -326,7 +337,8 @@ roc_auc(const nn_metric_args *a, nn_arena *scratch, double *value,
 			c.positive[i] =
 				a->task == NN_MULTILABEL ? a->y[at] > 0.5 : (int) a->y[i] == j;
 		}
-		each[j] = area(a, &c);
+		if (!area(a, &c, &each[j], err))
+			return false;
 	}
 	*value = a->task == NN_BINARY ? each[1] : mean_of_defined(each, a->columns);
 	return true;

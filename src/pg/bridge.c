@@ -105,6 +105,8 @@ neural_ereport(const nn_error *err)
 	const char *detail = server_text(err->detail);
 	const char *hint = server_text(err->hint);
 
+	/* an interrupt knows better than the engine what it is about */
+	CHECK_FOR_INTERRUPTS();
 	/* ereport() spelled out, to report where in the engine it happened */
 	if (errstart(ERROR, TEXTDOMAIN))
 	{
@@ -117,6 +119,12 @@ neural_ereport(const nn_error *err)
 		errfinish(err->file, err->line, err->func);
 	}
 	pg_unreachable();
+}
+
+bool
+neural_interrupted(void)
+{
+	return QueryCancelPending || ProcDiePending;
 }
 
 /*

@@ -298,6 +298,7 @@ metric_value(const Evaluation *e, const nn_metric_ops *metric, nn_arena *arena)
 	args.columns = e->model->outputs;
 	args.out = e->out;
 	args.y = e->y;
+	args.stop = neural_interrupted;
 	if (e->rows > 0)
 		neural_check(metric->value(&args, arena, &value, &err), &err);
 	/* a class that the model does not know is never predicted */

@@ -53,6 +53,12 @@ extern void neural_ereport(const nn_error *err) pg_attribute_noreturn();
 			neural_ereport(err);                                               \
 	} while (0)
 
+/*
+ * What the engine asks whether it should stop: whether CHECK_FOR_INTERRUPTS
+ * would throw.  Its threads ask as well, so this only looks.
+ */
+extern bool neural_interrupted(void);
+
 /* The kernels to train with: OpenBLAS by the setting, else our own. */
 extern const nn_device_ops *neural_training_device(void);
 

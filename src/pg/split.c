@@ -233,13 +233,13 @@ split_random(NeuralTraining *t)
 	pfree(count);
 }
 
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *) a, y = *(const double *) b;
-
-	return x < y ? -1 : x > y;
-}
+#define ST_SORT			 sort_doubles
+#define ST_ELEMENT_TYPE	 double
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* The last rows; rows of one moment stay together. */
 static void
@@ -253,7 +253,7 @@ split_time(NeuralTraining *t)
 	double border;
 
 	memcpy(sorted, slot, t->rows * sizeof(double));
-	qsort(sorted, t->rows, sizeof(double), compare_doubles);
+	sort_doubles(sorted, t->rows);
 	border = sorted[(int64) ((t->rows - 1) * (1 - share))];
 	for (int64 i = 0; i < t->rows; i++)
 		t->use[i] = !(slot[i] > border);

@@ -6,10 +6,13 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "pgstat.h"
 #include "settings.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
+
+static dlist_head running = DLIST_STATIC_INIT(running);
 
 /* Bytes of the rows of a dataset that lie in memory. */
 static Size
@@ -63,6 +66,10 @@ end_training(void *arg)
 {
 	NeuralTraining *t = arg;
 
+	if (!t->listed)
+		return;
+	dlist_delete(&t->running);
+	t->listed = false;
 	nn_trainer_release(t->trainer);
 	t->trainer = NULL;
 	neural_device_rows_release(t);
@@ -71,9 +78,21 @@ end_training(void *arg)
 	pgstat_report_activity(STATE_RUNNING, t->query);
 }
 
+/* The memory of what failed may stay until the client says ROLLBACK. */
+static void
+at_abort(XactEvent event, void *arg)
+{
+	dlist_mutable_iter iter;
+
+	if (event == XACT_EVENT_ABORT)
+		dlist_foreach_modify(iter, &running)
+			end_training(dlist_container(NeuralTraining, running, iter.cur));
+}
+
 static void
 start_training(NeuralTraining *t)
 {
+	static bool registered = false;
 	MemoryContextCallback *callback = palloc0(sizeof(*callback));
 
 	t->query = debug_query_string ? pstrdup(debug_query_string) : NULL;
@@ -81,8 +100,13 @@ start_training(NeuralTraining *t)
 	t->train_seconds = neural_train_seconds;
 	t->progress.loss = t->progress.validation_loss = t->progress.best =
 		t->progress.rows_per_second = NAN;
+	if (!registered)
+		RegisterXactCallback(at_abort, NULL);
+	registered = true;
 	callback->func = end_training;
 	callback->arg = t;
+	dlist_push_head(&running, &t->running);
+	t->listed = true;
 	MemoryContextRegisterResetCallback(t->context, callback);
 	INSTR_TIME_SET_CURRENT(t->started);
 	neural_progress_begin(t, t->name);

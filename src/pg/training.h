@@ -28,6 +28,7 @@
 #include "../nn/model.h"
 #include "../nn/recipe.h"
 #include "cells.h"
+#include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "portability/instr_time.h"
 #include "predecessor.h"
@@ -110,6 +111,8 @@ typedef struct NeuralEpoch
 typedef struct NeuralTraining
 {
 	MemoryContext context;
+	dlist_node running; /* among those of this process */
+	bool listed;
 	nn_arena *arena;
 	const NeuralTrainOptions *options;
 	const NeuralSource *source;

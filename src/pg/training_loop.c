@@ -77,14 +77,6 @@ neural_training_seconds(const NeuralTraining *t)
 	return INSTR_TIME_GET_DOUBLE(now);
 }
 
-/* An interrupt knows better than the engine what it is about. */
-static void
-trainer_failed(const nn_error *err)
-{
-	CHECK_FOR_INTERRUPTS();
-	neural_ereport(err);
-}
-
 /* The trainer with first weights. */
 static void
 open_trainer(NeuralTraining *t)
@@ -103,6 +95,7 @@ open_trainer(NeuralTraining *t)
 											n * width * sizeof(nn_real));
 
 		n = neural_dataset_sample(t, &t->training, n, x);
+		t->graph->stop = t->conf.stop;
 		neural_check(nn_graph_initialize(t->graph, t->options->seed, n, x,
 										 t->params, &err),
 					 &err);
@@ -113,7 +106,7 @@ open_trainer(NeuralTraining *t)
 		t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
 									   t->params, &err);
 		if (t->trainer == NULL && !neural_device_next(t, &err))
-			trainer_failed(&err);
+			neural_ereport(&err);
 	} while (t->trainer == NULL);
 }
 
@@ -124,11 +117,11 @@ replace_trainer(NeuralTraining *t, const nn_error *failure)
 	nn_error err;
 
 	if (!neural_device_lost(t, failure))
-		trainer_failed(failure);
+		neural_ereport(failure);
 	t->trainer = nn_trainer_create(t->arena, t->graph, t->device, &t->conf,
 								   t->params, &err);
 	if (t->trainer == NULL)
-		trainer_failed(&err);
+		neural_ereport(&err);
 }
 
 /*
@@ -164,7 +157,7 @@ neural_training_predict(NeuralTraining *t, const NeuralDataset *d, nn_real *raw)
 		return;
 	replace_trainer(t, &err);
 	if (!predict_rows(t, d, raw, &err))
-		trainer_failed(&err);
+		neural_ereport(&err);
 }
 
 static double
@@ -182,6 +175,7 @@ metric_value(Loop *l)
 	args.columns = l->model->outputs;
 	args.out = l->out;
 	args.y = l->y;
+	args.stop = neural_interrupted;
 	neural_check(t->metric->value(&args, l->scratch, &value, &err), &err);
 	if (nn_arena_size(l->scratch) > 16 * 1024 * 1024)
 	{
@@ -462,7 +456,7 @@ keep_weights(Loop *l)
 	if (l->state != NULL)
 		memcpy(t->params, l->state, t->graph->nparams * sizeof(nn_real));
 	else if (!nn_trainer_params(t->trainer, t->params, &err))
-		trainer_failed(&err);
+		neural_ereport(&err);
 	l->have_best = true;
 	t->best_epoch = t->nhistory;
 }
@@ -533,7 +527,7 @@ go_back(Loop *l, const nn_error *failure)
 	nn_error err;
 
 	if (l->state == NULL)
-		trainer_failed(failure);
+		neural_ereport(failure);
 	replace_trainer(t, failure);
 	l->step = t->nhistory * l->steps_per_epoch;
 	neural_check(nn_trainer_restore(t->trainer, l->state, l->step, &err), &err);
@@ -622,7 +616,7 @@ open_states(Loop *l)
 	l->state = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	l->spare = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	if (!save_state(l, &err))
-		trainer_failed(&err);
+		neural_ereport(&err);
 }
 
 static void

@@ -356,8 +356,8 @@ choose_epochs(NeuralTraining *t)
 	else
 		t->plan.batch_rows =
 			Min(rows < SMALL_BATCH_BELOW ? SMALL_BATCH : 256, rows);
-	nn_plan_epochs(&t->plan, t->graph->work, rows, t->threads,
-				   t->train_seconds, t->automatic ? 256 : DEFAULT_EPOCHS);
+	nn_plan_epochs(&t->plan, t->graph->work, rows, t->threads, t->train_seconds,
+				   t->automatic ? 256 : DEFAULT_EPOCHS);
 	t->drop_partial = t->automatic;
 	if (o->epochs > 0)
 	{
@@ -376,16 +376,6 @@ choose_epochs(NeuralTraining *t)
 										t->plan.epochs * sizeof(NeuralEpoch));
 }
 
-/*
- * Whether CHECK_FOR_INTERRUPTS would end the training.  The engine's threads
- * ask as well, so this only looks.
- */
-static bool
-interrupted(void)
-{
-	return QueryCancelPending || ProcDiePending;
-}
-
 static void
 configure_trainer(NeuralTraining *t)
 {
@@ -397,7 +387,7 @@ configure_trainer(NeuralTraining *t)
 	set_number(&t->conf.l1, t->options->l1);
 	set_number(&t->conf.l2, t->options->l2);
 	t->conf.seed = t->options->seed;
-	t->conf.stop = interrupted;
+	t->conf.stop = neural_interrupted;
 }
 
 /* The host's; that of a device is looked at when it is chosen. */

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -115,6 +116,7 @@ write_metrics(NeuralTraining *t)
 	args.columns = t->model->outputs;
 	args.out = j.out;
 	args.y = j.y;
+	args.stop = neural_interrupted;
 	t->value = NAN;
 	initStringInfo(&each);
 	for (int i = 0; nn_metrics[i] != NULL; i++)
@@ -122,6 +124,7 @@ write_metrics(NeuralTraining *t)
 		const nn_metric_ops *metric = nn_metrics[i];
 		double value = NAN;
 
+		CHECK_FOR_INTERRUPTS();
 		if ((metric->tasks & 1u << t->task) == 0)
 			continue;
 		neural_check(metric->value(&args, t->arena, &value, &err), &err);

@@ -1,7 +1,7 @@
 -- memory.sql: what a session takes, and keeps.
 --
 -- Runs after sweep.sql, in its database, in a session of its own for each of
--- its parts.  Needs the variables "part" and "times".
+-- its parts.  Needs the variables "part", and "limit" and "layers" or "times".
 SET client_min_messages = warning;
 CREATE FUNCTION pg_temp.status(what text) RETURNS int LANGUAGE sql AS
     $$ SELECT (regexp_match(pg_read_file('/proc/self/status'), what || ':\s+(\d+)'))[1]::int $$;
@@ -10,7 +10,7 @@ SELECT :'part' = 'peak' AS peak, :'part' = 'predict' AS predict \gset
 \if :peak
 -- The greatest resident memory, in kilobytes, of a training with this setting.
 SET neural.max_memory = :'limit';
-SELECT neural.train('peak', 'wide', target => 'y', layers => 'dense(8)', epochs => 1, options => '{"threads": 2}') \g /dev/null
+SELECT neural.train('peak', 'wide', target => 'y', layers => :'layers', epochs => 1, batch_size => 256, options => '{"threads": 2}') \g /dev/null
 SELECT pg_temp.status('VmHWM');
 \elif :predict
 -- How much more a session holds after "times" predictions.

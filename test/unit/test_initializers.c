@@ -5,6 +5,8 @@
  *
  * Expected moments are those of the formulas in Keras' documentation.
  */
+#include <limits.h>
+
 #include "device.h"
 #include "layer.h"
 
@@ -17,6 +19,15 @@
 
 static nn_real numbers[IN * OUT];
 
+/* How often it was asked whether to stop, and from which time on it is yes. */
+static int asked, stop_at = INT_MAX;
+
+static bool
+stop(void)
+{
+	return ++asked >= stop_at;
+}
+
 static bool
 fill(const char *text, int in, int out, uint64_t seed, nn_error *err)
 {
@@ -24,7 +35,8 @@ fill(const char *text, int in, int out, uint64_t seed, nn_error *err)
 	nn_param p = {.name = "kernel",
 				  .shape = {2, {in, out}},
 				  .fan_in = in,
-				  .fan_out = out};
+				  .fan_out = out,
+				  .stop = stop};
 	bool ok;
 
 	p.init = nn_text_parse_item(arena, text, err);
@@ -300,6 +312,24 @@ check_errors(void)
 	nn_arena_destroy(arena);
 }
 
+/* What takes seconds of a large matrix asks at every step. */
+static void
+check_stop(void)
+{
+	nn_error err = {NN_OK};
+
+	asked = 0;
+	stop_at = INT_MAX;
+	check(fill("orthogonal", IN, OUT, 1, &err) && asked >= OUT,
+		  "orthogonal has asked %d times whether to stop", asked);
+	asked = 0;
+	stop_at = 10;
+	check(fill("orthogonal", IN, OUT, 1, &err) && asked == stop_at,
+		  "orthogonal has asked %d times after it was told to stop",
+		  asked - stop_at);
+	stop_at = INT_MAX;
+}
+
 int
 main(void)
 {
@@ -313,6 +343,7 @@ main(void)
 	check_permutation();
 	check_order();
 	check_errors();
+	check_stop();
 	for (int i = 0; nn_initializers[i] != NULL; i++)
 		check(nn_initializer_names[i] != NULL &&
 				  strcmp(nn_initializer_names[i],

@@ -357,6 +357,34 @@ check_sizes(void)
 	close_net(&n);
 }
 
+static bool
+stop(void)
+{
+	return true;
+}
+
+static void
+check_stop(void)
+{
+	static const char *const texts[] = {
+		"dense(2)", "input(number) p: piecewise_linear dense(2)"};
+
+	for (int i = 0; i < 2; i++)
+	{
+		nn_error err = {NN_OK};
+		net n;
+
+		if (open_net(&n, texts[i], false))
+		{
+			n.g->stop = stop;
+			check(!nn_graph_initialize(n.g, 1, ROWS, n.x, n.params, &err) &&
+					  err.code == NN_INTERRUPTED,
+				  "the initialization of %s can be stopped", texts[i]);
+		}
+		close_net(&n);
+	}
+}
+
 int
 main(void)
 {
@@ -370,6 +398,7 @@ main(void)
 	check_ntk();
 	check_joins();
 	check_sizes();
+	check_stop();
 	for (int i = 0; nn_layers[i] != NULL; i++)
 		for (const char *const *e = nn_layers[i]->named.examples; *e; e++)
 			check_alone(*e);

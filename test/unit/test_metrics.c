@@ -164,6 +164,28 @@ compare_all(FILE *f)
 	}
 }
 
+static bool
+stop(void)
+{
+	return true;
+}
+
+static void
+check_stop(void)
+{
+	nn_error err = {0};
+	nn_arena *arena = nn_arena_create(&check_heap, &err);
+	double value;
+
+	make_data(NN_MULTICLASS, "plain", false);
+	args.stop = stop;
+	check(!find("roc_auc")->value(&args, arena, &value, &err) &&
+			  err.code == NN_INTERRUPTED,
+		  "roc_auc, which sorts, can be stopped");
+	args.stop = NULL;
+	nn_arena_destroy(arena);
+}
+
 /* Where a metric has no value, or only just. */
 static void
 edge_cases(void)
@@ -238,6 +260,7 @@ main(int argc, char **argv)
 	compare_all(f);
 	fclose(f);
 	edge_cases();
+	check_stop();
 	out_of_memory();
 	return check_failed;
 }
