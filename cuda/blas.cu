@@ -178,7 +178,10 @@ prepare(struct gpu_blas *s)
 {
 	const size_t room = ROOM;
 
-	if (!open_library(s) || s->create(&s->handle) != 0)
+	if (!open_library(s))
+		return false;
+	gpu_keep_context();
+	if (s->create(&s->handle) != 0)
 		return false;
 	if (cudaMalloc(&s->room, ROOM) != cudaSuccess)
 	{
@@ -293,6 +296,8 @@ make_plan(struct gpu_blas *s, plan *p)
 						: p->precision == NN_BF16 ? COMPUTE_32F_BF16
 						: p->precision == NN_TF32 ? COMPUTE_32F_TF32
 												  : COMPUTE_32F;
+	/* which is looked at for its alignment, and of the next only this is known */
+	const void *bias = (const void *) MOST_ALIGNED;
 	int count = 0;
 
 	return s->desc_create(&p->desc, compute, REAL_32F) == 0 &&
@@ -300,8 +305,8 @@ make_plan(struct gpu_blas *s, plan *p)
 		   s->desc_set(p->desc, DESC_TRANSB, &transb, sizeof(transb)) == 0 &&
 		   s->desc_set(p->desc, DESC_EPILOGUE, &p->epilogue,
 					   sizeof(p->epilogue)) == 0 &&
-		   (p->bias == NULL || s->desc_set(p->desc, DESC_BIAS_POINTER, &p->bias,
-										   sizeof(p->bias)) == 0) &&
+		   (p->bias == NULL || s->desc_set(p->desc, DESC_BIAS_POINTER, &bias,
+										   sizeof(bias)) == 0) &&
 		   describe(s, &p->a, type, p->ta ? p->k : p->m, p->ta ? p->m : p->k) &&
 		   describe(s, &p->b, type, p->tb ? p->n : p->k, p->tb ? p->k : p->n) &&
 		   describe(s, &p->c, REAL_32F, p->m, p->n) && prefer_aligned(s, p) &&
@@ -348,8 +353,9 @@ room_for_factor(gpu_state *s, gpu_factor *f, size_t count)
 		return true;
 	if (f->too_many > 0 && count >= f->too_many)
 		return false;
-	/* nothing that is noted down may use the old one any more */
-	gpu_flush(s);
+	/* nothing that is under way may use the old one any more */
+	if (f->rounded != NULL)
+		gpu_finish(s);
 	cudaFree(f->rounded);
 	f->rounded = NULL;
 	f->room = 0;

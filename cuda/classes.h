@@ -51,7 +51,7 @@ loss_of_row(const nn_loss_args &a, size_t i, const float *x)
 	class_loss of;
 
 	of.label = inside ? (int) a.y[i] : 0;
-	/* read before the last sum, after which x may be overwritten */
+	/* read before x may be overwritten: see the end */
 	logit = x[of.label];
 	of.rest = (float) (smoothing / n);
 	of.main = (float) (1 - smoothing + smoothing / n);
@@ -69,6 +69,8 @@ loss_of_row(const nn_loss_args &a, size_t i, const float *x)
 		of.value = NAN;
 	of.shift = (float) lse;
 	of.scale = (float) (factor * weight * a.scale);
+	/* a shuffle orders no memory */
+	__syncwarp();
 	return of;
 }
 

@@ -106,8 +106,8 @@ gpu_costs_measure(nn_device *d)
 	cudaFree(device);
 	cudaFreeHost(host);
 	cudaGetLastError();
-	if (found.launch > 0 && found.node > 0 && found.byte > 0 &&
-		found.product > 0)
+	if (s->failure == cudaSuccess && found.launch > 0 && found.node > 0 &&
+		found.byte > 0 && found.product > 0)
 		known = found;
 }
 

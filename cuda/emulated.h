@@ -43,6 +43,7 @@ typedef struct emulated_device
 	bool no_graphs;		  /* whether none can be had, */
 	bool no_captures;	  /* or none of a library's work, */
 	bool no_changes;	  /* or none be changed */
+	int compiled;		  /* for what compute capability, times ten */
 	bool no_cooperation;  /* whether blocks of a grid cannot meet */
 	bool blas;			  /* whether there is a cuBLASLt */
 	int blas_products;	  /* that it has made */

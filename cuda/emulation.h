@@ -62,6 +62,7 @@ emulated_at_first(void)
 	emulated_device e = {};
 
 	e.devices = 1;
+	e.compiled = 90;
 	e.memory = (size_t) 1 << 30;
 	e.costs = {true, 2e-5, 1e-7, 2e-8, 1e-11, 1e-12};
 	e.without = -1;
@@ -507,6 +508,9 @@ run_grid(dim3 grid, dim3 size, bool cooperative,
 					   __LINE__)
 #define __shfl_sync(mask, value, from)                                         \
 	emulation::shuffle(value, from, mask, __FILE__, __LINE__)
+#define __syncwarp()                                                           \
+	emulation::show((uint32_t) 0, 0xffffffff, __FILE__, __LINE__)
+#define __trap() emulation::die("a trap")
 #define __ballot_sync(mask, vote)                                              \
 	emulation::ballot(vote, mask, __FILE__, __LINE__)
 

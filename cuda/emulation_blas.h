@@ -72,6 +72,7 @@ inline int
 blas_create(void **handle)
 {
 	*handle = &EMULATED_DEVICE;
+	blas_devices |= 1u << EMULATED_DEVICE.current;
 	return 0;
 }
 

@@ -138,6 +138,18 @@ cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *count, const void *, int,
 	return emulated_result();
 }
 
+typedef struct cudaFuncAttributes
+{
+	int ptxVersion;
+} cudaFuncAttributes;
+
+inline cudaError_t
+cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+	a->ptxVersion = EMULATED_DEVICE.compiled;
+	return emulated_result();
+}
+
 inline emulation::graph_node
 emulated_node(const cudaKernelNodeParams *p, bool cooperative)
 {

@@ -16,6 +16,7 @@
 #define CUDA_EMULATION_HOST_H
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -200,6 +201,31 @@ typedef struct CUevent_st
 	uint64_t jobs; /* before it */
 } * cudaEvent_t;
 
+namespace emulation
+{
+
+/* Host memory that a job reads or writes. */
+struct host_use
+{
+	uint64_t job;
+	const char *at;
+};
+
+inline std::deque<host_use> host_uses;
+
+inline unsigned blas_devices; /* that cuBLASLt has used: a bit for each */
+
+inline void
+note_host_use(const void *at, cudaMemcpyKind kind)
+{
+	while (!host_uses.empty() && host_uses.front().job < jobs_done)
+		host_uses.pop_front();
+	if (kind != cudaMemcpyDeviceToDevice)
+		host_uses.push_back({jobs_done + queue.size(), (const char *) at});
+}
+
+} /* namespace emulation */
+
 #define cudaStreamNonBlocking  1
 #define cudaEventDisableTiming 2
 
@@ -320,6 +346,9 @@ cudaDeviceReset(void)
 {
 	if (emulation::allocated() > 0)
 		emulation::die("reset of a device in use");
+	/* the library stays, and may know the context still */
+	if (emulation::blas_devices >> EMULATED_DEVICE.current & 1)
+		emulation::die("reset of a device that cuBLASLt has used");
 	return emulated_result();
 }
 
@@ -365,7 +394,9 @@ cudaFree(void *start)
 
 	if (found == emulation::pieces.end())
 		emulation::die("free of what is no device memory");
-	emulation::drain();
+	/* it "may" wait, says its documentation */
+	if (!emulation::queue.empty())
+		emulation::die("free of device memory while work is under way");
 	EMULATED_DEVICE.allocated -= found->second.bytes;
 	mmap(found->second.pages, found->second.size, PROT_NONE,
 		 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -384,7 +415,11 @@ cudaMallocHost(void **to, size_t bytes)
 inline cudaError_t
 cudaFreeHost(void *start)
 {
-	emulation::drain();
+	/* nothing is said of waiting */
+	for (const emulation::host_use &u : emulation::host_uses)
+		if (u.job >= emulation::jobs_done && u.at >= (char *) start &&
+			u.at < (char *) start + malloc_usable_size(start))
+			emulation::die("free of host memory that is being copied");
 	free(start);
 	return emulated_result();
 }
@@ -399,6 +434,7 @@ cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
 	if (to_device != (kind != cudaMemcpyDeviceToHost) ||
 		from_device != (kind != cudaMemcpyHostToDevice))
 		return emulated_result(cudaErrorInvalidValue);
+	emulation::note_host_use(kind == cudaMemcpyDeviceToHost ? to : from, kind);
 	emulation::enqueue([=] { memmove(to, from, bytes); });
 	return emulated_result();
 }

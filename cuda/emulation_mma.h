@@ -14,8 +14,6 @@
 
 #include "emulation.h"
 
-#define __syncwarp() emulation::show((uint32_t) 0, 0xffffffff, __FILE__, __LINE__)
-
 struct __nv_bfloat16
 {
 	uint16_t bits;

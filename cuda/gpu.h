@@ -114,6 +114,7 @@ typedef struct gpu_state
 	cudaStream_t stream;
 	int processors, major; /* of compute capability */
 	int cooperates;		   /* whether blocks of a grid can meet */
+	int tensors;		   /* whether there are kernels for them; 0: unknown */
 	cudaError_t failure;   /* the first */
 	const char *doing;	   /* what failed */
 	size_t asked;		   /* bytes, where that was memory; 0: unknown */
@@ -224,6 +225,10 @@ extern bool gpu_blas_multiply(gpu_state *s, const gpu_product *p);
 /* Start what has been noted down: to be called before work is put on the
  * stream that is no kernel of ours, and before memory is given back. */
 extern void gpu_flush(gpu_state *s);
+/* Before memory is given back: CUDA need not wait for work that uses it. */
+extern void gpu_finish(gpu_state *s);
+/* From now on, the context of the device in use lives as long as the process. */
+extern void gpu_keep_context(void);
 /* Nothing is under way. */
 extern void gpu_caught_up(gpu_state *s);
 extern void gpu_steps_release(gpu_state *s);

@@ -162,6 +162,15 @@ gpu_flush(gpu_state *s)
 	s->steps->now.used = 0;
 }
 
+void
+gpu_finish(gpu_state *s)
+{
+	gpu_flush(s);
+	/* after a failure as well: what was started before it goes on */
+	if (s->stream != NULL)
+		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
+}
+
 bool
 gpu_note(gpu_state *s, const gpu_kernel *k, int count,
 		 const void *const *arguments, const size_t *sizes)

@@ -535,6 +535,8 @@ __launch_bounds__(BLOCK_THREADS, BLOCKS_OF_SM)
 	end_tiles(g,
 			  train_tiles<T>(p, g.partial + blockIdx.x * g.size, memory.bytes),
 			  meets, *(share_sums *) memory.bytes);
+#else
+	__trap();
 #endif
 }
 
@@ -644,10 +646,26 @@ gpu_mlp_rounded(nn_device *d, const nn_mlp_args *a)
 	return true;
 }
 
+/* Whether the kernel there is has been compiled for tensor cores: what a newer
+ * device makes of older PTX has not, and would do nothing. */
+static bool
+has_tensors(gpu_state *s)
+{
+	cudaFuncAttributes a = {};
+
+	if (s->tensors == 0 &&
+		gpu_check(s,
+				  cudaFuncGetAttributes(
+					  &a, (const void *) step_on_tensors<bf16_factor>),
+				  "look at a kernel"))
+		s->tensors = a.ptxVersion >= 10 * LEAST_MAJOR ? 1 : -1;
+	return s->tensors > 0;
+}
+
 bool
 gpu_mlp_tensor(nn_device *d, const nn_mlp_args *a)
 {
-	if (gpu_of(d)->major < LEAST_MAJOR)
+	if (gpu_of(d)->major < LEAST_MAJOR || !has_tensors(gpu_of(d)))
 		return false;
 	return d->precision == NN_BF16 ? gpu_mlp_rounded<bf16_factor>(d, a)
 								   : gpu_mlp_rounded<tf32_factor>(d, a);

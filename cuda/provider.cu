@@ -57,6 +57,40 @@ gpu_check(gpu_state *s, cudaError_t result, const char *doing)
 	return s->failure == cudaSuccess;
 }
 
+/*
+ * A context takes some hundred megabytes, so none is kept for nothing; but
+ * nobody says that cuBLASLt, which cannot be unloaded, survives the end of a
+ * context that it has used.
+ */
+static uint64_t kept; /* a bit for each device */
+
+static uint64_t
+bit_of(int ordinal)
+{
+	return (uint64_t) 1 << (ordinal < 63 ? ordinal : 63);
+}
+
+void
+gpu_keep_context(void)
+{
+	kept |= bit_of(open_ordinal);
+}
+
+static bool
+gpu_occupied(void)
+{
+	/* one that is broken is of no use to this process, whatever it takes */
+	return kept != 0 && broken.failure == cudaSuccess;
+}
+
+/* Of the current device. */
+static void
+end_context(int ordinal)
+{
+	if (!(kept & bit_of(ordinal)))
+		cudaDeviceReset();
+}
+
 static void
 gpu_close(nn_device *d)
 {
@@ -64,6 +98,7 @@ gpu_close(nn_device *d)
 
 	if (s == NULL)
 		return;
+	gpu_finish(s);
 	gpu_steps_release(s);
 	gpu_staging_release(s);
 	gpu_factors_release(s);
@@ -74,9 +109,8 @@ gpu_close(nn_device *d)
 	cudaGetLastError();
 	free(s);
 	d->state = NULL;
-	/* a context takes some hundred megabytes, so none is kept for nothing */
 	if (--open_devices == 0 && broken.failure == cudaSuccess)
-		cudaDeviceReset();
+		end_context(open_ordinal);
 }
 
 /* The devices there are, or 0 and why. */
@@ -193,6 +227,8 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	ok = make_context(s, ordinal);
 	if (ok)
 		gpu_costs_measure(d);
+	/* such as that there are no kernels for this device */
+	ok = s->failure == cudaSuccess;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!ok)
 	{
@@ -241,7 +277,7 @@ gpu_describe(int ordinal, nn_device_info *info)
 		if (cudaMemGetInfo(&info->memory_free, &total) != cudaSuccess)
 			info->memory_free = 0;
 		if (!in_use)
-			cudaDeviceReset();
+			end_context(ordinal);
 	}
 	if (open_devices > 0)
 		cudaSetDevice(open_ordinal);
@@ -287,14 +323,18 @@ gpu_alloc_host(nn_device *d, size_t bytes)
 static void
 gpu_free_host(nn_device *d, void *p)
 {
-	if (p != NULL)
-		gpu_check(gpu_of(d), cudaFreeHost(p), "free memory for copies");
+	if (p == NULL)
+		return;
+	gpu_finish(gpu_of(d));
+	gpu_check(gpu_of(d), cudaFreeHost(p), "free memory for copies");
 }
 
 static void
 gpu_free(nn_device *d, void *p)
 {
-	gpu_flush(gpu_of(d));
+	if (p == NULL)
+		return;
+	gpu_finish(gpu_of(d));
 	gpu_check(gpu_of(d), cudaFree(p), "free memory");
 }
 
@@ -358,9 +398,7 @@ gpu_sync(nn_device *d, nn_error *err)
 {
 	gpu_state *s = gpu_of(d);
 
-	gpu_flush(s);
-	if (s->failure == cudaSuccess)
-		gpu_check(s, cudaStreamSynchronize(s->stream), "compute");
+	gpu_finish(s);
 	gpu_caught_up(s);
 	return s->failure == cudaSuccess || report(s, err);
 }
@@ -371,6 +409,7 @@ fill_memory(nn_device_ops *ops)
 	ops->describe = gpu_describe;
 	ops->open = gpu_open;
 	ops->close = gpu_close;
+	ops->occupied = gpu_occupied;
 	ops->alloc = gpu_alloc;
 	ops->free = gpu_free;
 	ops->upload = gpu_upload;

@@ -32,8 +32,7 @@ gpu_scratch(nn_device *d, size_t bytes)
 		return NULL;
 	if (bytes <= s->scratch_size)
 		return s->scratch;
-	gpu_flush(s);
-	/* waits for the work that uses the old one */
+	gpu_finish(s);
 	gpu_check(s, cudaFree(s->scratch), "free working memory");
 	s->scratch_size = 0;
 	s->scratch = take(s, size);

@@ -459,6 +459,14 @@ is "a training gives its slot back when it ends" "cuda,3000" "\\pset fieldsep ',
 	SELECT device, rows FROM neural.train('slot', $own, device => 'cuda');
 	\\! PGOPTIONS='$PGOPTIONS' psql -X -q -d $database -c \"$cuda\" -c \"CREATE TABLE meanwhile AS $all_rows\" 2>&1"
 is "so that another session has it" 3000 "SELECT count(p) FROM meanwhile"
+device "blas 1"
+is "but one that has used cuBLASLt, whose context stays, when the session ends" "cuda
+ERROR:  no process more may use a GPU" "
+	SELECT device FROM neural.train('slot', 'house', target => 'price', layers => 'dense(256, relu) dense(256, relu)',
+		epochs => 1, batch_size => 256, device => 'cuda', options => '{\"precision\": \"bf16\"}');
+	\! PGOPTIONS='$PGOPTIONS' psql -X -q -d $database -c \"$cuda\" -c \"SELECT count(p) FROM ($all_rows OFFSET 0) x\" 2>&1 | head -n 1"
+device
+is "which it then does" 3000 "$cuda; SELECT count(p) FROM ($all_rows OFFSET 0) x"
 
 # The training waits for its cancel on the CPU; another session gets the slot.
 device "fails_after 300"

@@ -193,6 +193,9 @@ typedef struct nn_device_ops
 	/* memory; alloc returns NULL when there is none; memory is not zeroed */
 	bool (*open)(nn_device *d, int ordinal, nn_error *err);
 	void (*close)(nn_device *d);
+	/* whether the process takes memory of devices though all are closed; NULL:
+	 * it never does */
+	bool (*occupied)(void);
 	void *(*alloc)(nn_device *d, size_t bytes);
 	void (*free)(nn_device *d, void *p);
 	void (*upload)(nn_device *d, void *dst, const void *src, size_t bytes);
@@ -450,8 +453,8 @@ extern const nn_device_ops *nn_cpu_ops(int level);
  * version of this interface, so a mismatched library is not found, rather than
  * called.  A provider that cannot do better here returns false and says why.
  */
-#define NN_PROVIDER		 nn_device_provider_3
-#define NN_PROVIDER_NAME "nn_device_provider_3"
+#define NN_PROVIDER		 nn_device_provider_4
+#define NN_PROVIDER_NAME "nn_device_provider_4"
 typedef bool (*nn_provider)(nn_device_ops *ops, char *why, size_t why_size);
 
 /*

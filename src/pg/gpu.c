@@ -4,7 +4,8 @@
  *
  * The slots are an array of process numbers in shared memory.  It is small
  * enough for what the server has to spare, so nothing needs to be preloaded.
- * A process gives its slot back when it exits; one that is killed takes the
+ * A process gives its slot back when it no longer takes memory of a device,
+ * which after some work is not before it exits; one that is killed takes the
  * server's shared memory along.
  *
  * Models stay on the device when their query has ended, which is good for the
@@ -38,6 +39,7 @@ int neural_gpu_slots;
 int neural_gpu_memory_limit;
 
 static GpuSlots *slots = NULL;
+static bool held = false;  /* whether this process has one */
 static int uses = 0;	   /* of this process */
 static Size allocated = 0; /* by this process */
 
@@ -69,12 +71,13 @@ give_back(void)
 			slots->pid[i--] = slots->pid[--slots->taken];
 	slots->wanted = false;
 	LWLockRelease(&slots->lock);
+	held = false;
 }
 
 static void
 give_back_at_exit(int code, Datum arg)
 {
-	if (uses > 0)
+	if (held)
 		give_back();
 	uses = 0;
 }
@@ -121,7 +124,10 @@ take_slot(void)
 	}
 	LWLockAcquire(&slots->lock, LW_EXCLUSIVE);
 	if (slots->taken < neural_gpu_slots)
+	{
 		slots->pid[slots->taken++] = MyProcPid;
+		held = true;
+	}
 	else
 	{
 		slots->wanted = true;
@@ -159,7 +165,7 @@ neural_gpu_use(bool required, const char **why)
 		*why = neural_gpu_reason(&err);
 		return NULL;
 	}
-	no_slot = uses == 0 ? take_slot() : NULL;
+	no_slot = held ? NULL : take_slot();
 	if (no_slot == NULL)
 	{
 		uses++;
@@ -178,8 +184,11 @@ neural_gpu_use(bool required, const char **why)
 void
 neural_gpu_leave(void)
 {
-	Assert(uses > 0);
-	if (--uses == 0)
+	nn_error err;
+	const nn_device_ops *cuda = neural_cuda_find(&err);
+
+	Assert(uses > 0 && cuda != NULL);
+	if (--uses == 0 && !cuda->occupied())
 		give_back();
 }
 

@@ -128,6 +128,60 @@ compare(nn_device *d, int kernel, int shape, float beta)
 	return worst;
 }
 
+/* So many rows that each block of the largest device has several tiles. */
+#define MANY_ROWS 35000
+
+static void
+compare_many_rows(nn_device *d)
+{
+	nn_device host = {&nn_cpu_plain, NULL};
+
+	for (int kernel = 0; kernel < KERNELS; kernel++)
+	{
+		context plain, other;
+		double worst = INFINITY;
+		nn_precision p = kernels[kernel].precision;
+
+		if (strncmp(kernels[kernel].name, "mlp", 3) != 0)
+			continue;
+		run_case_in(&plain, &host, false, kernel, p, MANY_ROWS, 3, 28, 0.5f);
+		if (run_case_in(&other, d, true, kernel, p, MANY_ROWS, 3, 28, 0.5f))
+			worst = difference(&plain, &other, kernels[kernel].apart);
+		check(worst <= 1, "%s, of many rows: %.3g", kernels[kernel].name,
+			  worst);
+		release(&plain);
+		release(&other);
+	}
+}
+
+/* A driver makes kernels of PTX for an older device: without tensor cores, but
+ * not without results. */
+static void
+check_older_kernels(void)
+{
+	nn_device d = {&cuda, NULL}, host = {&nn_cpu_plain, NULL};
+
+	emulated->compiled = 75;
+	check(cuda.open(&d, 0, &err), "open: %s", err.message);
+	for (int kernel = 0; kernel < KERNELS; kernel++)
+	{
+		context plain, other;
+		double worst = INFINITY;
+		nn_precision p = kernels[kernel].precision;
+
+		if (strncmp(kernels[kernel].name, "mlp", 3) != 0 || p == NN_FP32)
+			continue;
+		run_case_in(&plain, &host, false, kernel, NN_FP32, 70, 3, 28, 0.5f);
+		if (run_case_in(&other, &d, true, kernel, p, 70, 3, 28, 0.5f))
+			worst = difference(&plain, &other, 3e-6);
+		check(worst <= 1, "%s, of fp32: %.3g", kernels[kernel].name, worst);
+		release(&plain);
+		release(&other);
+	}
+	cuda.close(&d);
+	emulated->compiled = 90;
+}
+
 static void
 compare_kernels(nn_device *d, int count)
 {
@@ -434,7 +488,7 @@ check_memory(void)
 		  "a device that is not there: %s", err.message);
 	check(!cuda.open(&d, -1, &err), "device -1: %s", err.message);
 	check(cuda.open(&d, 0, &err), "open");
-	check(cuda.alloc(&d, SIZE_MAX) == NULL, "too much memory");
+	check(cuda.alloc(&d, (size_t) 1 << 50) == NULL, "too much memory");
 	check(cuda.alloc(&d, (size_t) 1 << 50) == NULL, "too much memory");
 	check(cuda.sync(&d, &err), "being out of memory is no failure");
 	for (int i = 0; i < 100; i++)
@@ -555,13 +609,18 @@ main(void)
 		check_library(library);
 	check_memory();
 	if (emulated != NULL)
+	{
 		check_failures();
+		check_older_kernels();
+	}
 	if (!cuda.open(&d, 0, &err))
 	{
 		check(false, "open: %s", err.message);
 		return 1;
 	}
 	compare_kernels(&d, brief ? 8 : SHAPES + RANDOM_SHAPES);
+	if (emulated == NULL && !brief)
+		compare_many_rows(&d);
 	if (!brief)
 	{
 		compare_runs(&d);
