@@ -17,6 +17,9 @@ SELECT neural.train('m', 'good');
 SELECT neural.train('m', 'good', target => 'churned', targets => ARRAY['age']);
 SELECT neural.train('good', 'good', target => 'churned');
 SELECT neural.train('nowhere.m', 'good', target => 'churned');
+SELECT neural.train('m', 'good', target => 'churned', layers => 'Conv2D(32, 3) flatten');
+SELECT neural.train('m', 'good', target => 'churned', layers => 'LSTM(32)');
+SELECT neural.train('m', 'good', target => 'churned', features => '{age, city}', options => '{"exclude": ["age"]}');
 SELECT neural.train(NULL, 'good', target => 'churned');
 SELECT neural.train('m', NULL, target => 'churned');
 SELECT neural.train('a b', 'good', target => 'churned');
@@ -67,7 +70,7 @@ SELECT neural.train('m', 'SELECT doc, churned FROM good', target => 'churned');
 SELECT neural.train('m', 'SELECT 1 AS one, churned FROM good', target => 'churned');
 SELECT neural.train('m', 'SELECT age, CASE WHEN id < 4 THEN ''-Infinity'' ELSE income END AS x, churned FROM good', target => 'churned', validation => 'none');
 SELECT neural.train('m', 'SELECT ARRAY[age, 1] || CASE WHEN id = 50 THEN ARRAY[1] END AS v, churned FROM good', target => 'churned');
-SELECT neural.train('m', 'SELECT NULL::int[] AS v, churned FROM good', target => 'churned');
+SELECT neural.train('m', 'SELECT NULL::int[] AS v, churned FROM good', target => 'churned', features => '{v}');
 
 -- networks, losses, optimizers
 SELECT neural.train('m', 'good', target => 'churned', layers => 'dnse(3)');

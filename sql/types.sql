@@ -105,6 +105,20 @@ SELECT neural.predict('cat', r) = neural.predict('cat', s) AS same FROM (SELECT 
 SELECT neural.predict('cat', r) BETWEEN 6 AND 10 AS unseen FROM (SELECT 'five' AS i4) r;
 SELECT neural.predict('cat', r) FROM (SELECT 5.5 AS i4) r;
 SELECT neural.predict('h', r) FROM (SELECT 'a' AS a, 1 AS b, 'x' AS c, ARRAY[1, 2] AS v) r;
+-- a NULL needs no type
+SELECT neural.predict('cat', ROW(NULL)) = neural.predict('cat', ROW(NULL::int)) AS same;
+SELECT neural.predict('h', ROW(NULL, 1, 'x', NULL)) IS NOT NULL AS predicted;
+SELECT neural.predict('h', ROW('a', 1, 'x', NULL));
+-- a column without elements says nothing, and texts of many values are used when asked for
+CREATE TABLE few AS SELECT i AS x, NULL::real[] AS v, 'text ' || i AS c, i % 2 = 0 AS y FROM generate_series(1, 300) i;
+SELECT version FROM neural.train('few_m', 'few', target => 'y', layers => 'dense(2)', epochs => 1);
+SELECT version FROM neural.train('few_c', 'few', target => 'y', layers => 'dense(2)', epochs => 1, options => '{"columns": {"c": {"encode": "embedding"}}}');
+SELECT name FROM neural.features('few_c');
+-- labels beyond the precision of a double are predicted as they are
+CREATE TABLE branch AS SELECT i % 3 AS x, 9007199254740993 + i % 3 * 2 AS number FROM generate_series(1, 300) i;
+SELECT version FROM neural.train('branch_m', 'branch', target => 'number', task => 'classification', layers => 'dense(8)', epochs => 2);
+SELECT count(DISTINCT p) > 0 AS some, bool_and(p IN (SELECT number FROM branch)) AS exact, bool_and(p::text = c) AS same
+  FROM (SELECT neural.predict_as('branch_m', b, NULL::bigint) AS p, neural.classify('branch_m', b) AS c FROM branch b) x;
 
 SET client_min_messages = warning;
 DROP SCHEMA types CASCADE;

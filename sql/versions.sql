@@ -74,6 +74,18 @@ SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
 ROLLBACK;
 SELECT neural.predict('place', near) > 50 AS far FROM near LIMIT 1;
 
+-- who predicts with a model relies on what it predicts; scores of other rows do not compare
+CREATE TABLE land AS SELECT i AS id, i % 50 AS a, i % 7 AS b, i % 50 * 2.0 AS price, i % 7 * 3.0 AS rent FROM generate_series(1, 400) i;
+SET client_min_messages = notice;
+SELECT version, active FROM neural.train('land_m', 'land', target => 'price', features => '{a, b}', layers => 'dense(4)', epochs => 2, seed => 1);
+SELECT version, active FROM neural.train('land_m', 'land', target => 'rent', features => '{a, b}', layers => 'dense(4)', epochs => 2, seed => 1);
+SELECT version, active FROM neural.train('land_m', 'SELECT * FROM land WHERE id < 60', target => 'price', features => '{a, b}', layers => 'dense(4)', epochs => 2, seed => 1, validation => 'none');
+SELECT version, active FROM neural.train('land_m', 'land', target => 'price', features => '{a, b}', layers => 'dense(4)', epochs => 2, seed => 1);
+SELECT neural.import_model('land_m', neural.export_model('land_m', 2));
+SELECT neural.import_model('land_m', neural.export_model('land_m', 1));
+SELECT version, active FROM land_m ORDER BY version;
+SET client_min_messages = warning;
+
 -- what is refused
 SELECT neural.promote('m', 77);
 SELECT neural.promote('marks', 1);

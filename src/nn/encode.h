@@ -240,6 +240,12 @@ extern void nn_features_derive(const nn_features *f, char *record);
 extern bool nn_features_observe(nn_features *f, const char *records, int n,
 								const uint8_t *use, nn_error *err);
 extern bool nn_features_finish(nn_features *f, nn_error *err);
+/* Why columns are dropped: after "column ... is not used: ". */
+extern const char nn_dropped_null[];
+extern const char nn_dropped_constant[];
+extern const char nn_dropped_distinct[];
+extern const char nn_dropped_derived[];
+
 /* Forget the columns that are dropped; records keep their layout. */
 extern bool nn_features_forget(nn_features *f, nn_error *err);
 /* out: n rows of layout.width */

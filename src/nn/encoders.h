@@ -13,12 +13,6 @@ extern const nn_encoder_ops nn_encoder_category;
 extern const nn_encoder_ops nn_encoder_timestamp;
 extern const nn_encoder_ops nn_encoder_vector;
 
-/* Why columns are dropped: after "column ... is not used: ". */
-extern const char nn_dropped_null[];
-extern const char nn_dropped_constant[];
-extern const char nn_dropped_distinct[];
-extern const char nn_dropped_derived[];
-
 /* What a column says about its numbers, from their moments. */
 extern void nn_column_take_moments(nn_column *c, const nn_moments *m);
 

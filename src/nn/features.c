@@ -42,7 +42,7 @@ static const char *const default_encoder[NN_CLASSES] = {
 const char nn_dropped_null[] = "it is NULL in every training row";
 const char nn_dropped_constant[] =
 	"it has the same value in every training row";
-const char nn_dropped_distinct[] = "nearly all of its values are different";
+const char nn_dropped_distinct[] = "more than half of its values are different";
 const char nn_dropped_derived[] = "it differs from another by a constant";
 
 bool

@@ -36,7 +36,7 @@
 #define LOCK_PLACE 4
 
 /* How long a worker may take to go when its job has ended. */
-#define GOING_MS 500
+#define GOING_MS 1000
 
 void
 neural_job_tag(LOCKTAG *tag, int64 job)
@@ -176,8 +176,9 @@ static void
 start_worker(int64 job, int place)
 {
 	BackgroundWorker worker;
-	BackgroundWorkerHandle *handle;
+	BackgroundWorkerHandle *handle = NULL;
 	NeuralJobStart start = {0};
+	TimestampTz began = GetCurrentTimestamp();
 
 	StaticAssertStmt(sizeof(NeuralJobStart) <= BGW_EXTRALEN,
 					 "NeuralJobStart does not fit into bgw_extra");
@@ -196,7 +197,10 @@ start_worker(int64 job, int place)
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &start, sizeof(start));
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	while (!RegisterDynamicBackgroundWorker(&worker, &handle) &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), GOING_MS))
+		wait_a_moment();
+	if (handle == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker"),

@@ -214,7 +214,7 @@ neural_import_model(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		v.note = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	v.value = get_float8_nan();
-	version = neural_publish(schema, table, &v, NEURAL_ACTIVATE_ALWAYS, &active,
+	version = neural_publish(schema, table, &v, NEURAL_ACTIVATE_BETTER, &active,
 							 &relid);
 	PG_RETURN_INT32(version);
 }

@@ -29,23 +29,31 @@
 #include "model_value.h"
 #include "sql.h"
 
-void
-neural_check_model_table(Oid relid)
+bool
+neural_is_model_table(Oid relid)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Form_pg_class form;
+	bool result;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relid)));
 	form = (Form_pg_class) GETSTRUCT(tuple);
-	if (form->relkind != RELKIND_RELATION || !OidIsValid(form->reloftype) ||
-		form->reloftype != neural_type_oid("model_table"))
+	result = form->relkind == RELKIND_RELATION && OidIsValid(form->reloftype) &&
+			 form->reloftype == neural_type_oid("model_table");
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+void
+neural_check_model_table(Oid relid)
+{
+	if (!neural_is_model_table(relid))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("\"%s\" is not a model", NameStr(form->relname)),
+						errmsg("\"%s\" is not a model", get_rel_name(relid)),
 						errhint("Models are made by neural.train; the view "
 								"neural.models lists them.")));
-	ReleaseSysCache(tuple);
 }
 
 int

@@ -123,7 +123,9 @@ extern NeuralLoadedModel *neural_model_open(Oid relid, int version,
  */
 extern int neural_version_arg(FunctionCallInfo fcinfo, int arg);
 
-/* ERRCODE_WRONG_OBJECT_TYPE unless it is a table OF neural.model_table. */
+/* Whether it is a table OF neural.model_table, and ERRCODE_WRONG_OBJECT_TYPE
+ * unless it is one. */
+extern bool neural_is_model_table(Oid relid);
 extern void neural_check_model_table(Oid relid);
 
 #endif /* NEURAL_MODEL_VALUE_H */

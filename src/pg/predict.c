@@ -307,6 +307,13 @@ cast_number(Oid type, double value)
 	}
 }
 
+static bool
+is_whole(const char *label)
+{
+	label += *label == '-';
+	return *label != '\0' && label[strspn(label, "0123456789")] == '\0';
+}
+
 static Datum
 input_text(NeuralPredictState *s, char *value)
 {
@@ -345,7 +352,9 @@ class_in_type(NeuralPredictState *s, int class)
 	if (s->class_known[class])
 		return s->class_value[class];
 	old = MemoryContextSwitchTo(s->model_context);
-	if (s->type_by_number)
+	/* digits that a double has no room for are those of the label */
+	if (s->type_by_number &&
+		(t->label_type != NN_LABEL_NUMBER || !is_whole(t->classes[class])))
 		s->class_value[class] = cast_number(s->type, label_number(t, class));
 	else
 		s->class_value[class] =

@@ -17,6 +17,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "json.h"
 #include "miscadmin.h"
 #include "model_value.h"
 #include "nodes/makefuncs.h"
@@ -71,7 +72,12 @@ neural_model_name(const char *name, Oid *relid, const char **schema,
 	*relid = RangeVarGetRelid(rv, NoLock, true);
 	if (OidIsValid(*relid))
 	{
-		neural_check_model_table(*relid);
+		if (!neural_is_model_table(*relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("relation \"%s\" exists and is not a model",
+							rv->relname),
+					 errhint("Choose another name for the model.")));
 		check_insert(*relid);
 		*schema = get_namespace_name(get_rel_namespace(*relid));
 		*table = get_rel_name(*relid);
@@ -171,79 +177,120 @@ next_version(const char *name)
 	return DatumGetInt32(d);
 }
 
-/* The active version's score, and whether it is by the same metric. */
-static bool
-active_score(const char *name, int *version, char **metric, double *value)
+/* What the new version is compared with. */
+typedef struct Active
 {
+	int version;
+	char *targets; /* NULL: unknown */
+	char *metric;
+	double value;
+	bool validated; /* whether the value is that of validation rows */
+} Active;
+
+static bool
+find_active(Oid relid, const char *name, Active *a)
+{
+	const char *targets =
+		neural_may_read(relid, "training") ? "training ->> 'targets'" : "NULL";
 	TupleDesc desc;
 	HeapTuple row;
 	char *number;
 	bool isnull;
 
-	if (neural_sql_run(psprintf("SELECT version, metrics ->> 'metric', "
-								"metrics ->> 'value' FROM %s WHERE active",
-								name),
-					   false, 0, NULL, NULL, NULL) == 0)
+	if (neural_sql_run(
+			psprintf("SELECT version, %s, metrics ->> 'metric', metrics ->> "
+					 "'value', metrics ->> 'validation_loss' FROM %s WHERE "
+					 "active",
+					 targets, name),
+			false, 0, NULL, NULL, NULL) == 0)
 		return false;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
-	*version = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
-	*metric = SPI_getvalue(row, desc, 2);
-	number = SPI_getvalue(row, desc, 3);
-	*value = NAN;
+	a->version = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+	a->targets = SPI_getvalue(row, desc, 2);
+	a->metric = SPI_getvalue(row, desc, 3);
+	number = SPI_getvalue(row, desc, 4);
+	a->validated = SPI_getvalue(row, desc, 5) != NULL;
+	a->value = NAN;
 	if (number != NULL)
 	{
 		char *end;
 		double x = strtod(number, &end);
 
 		if (end != number && *end == '\0')
-			*value = x;
+			a->value = x;
 	}
 	return true;
 }
 
+/* As "->>" gives it; NULL: there is none. */
+static char *
+member(const Jsonb *object, const char *key)
+{
+	JsonbValue *v = object != NULL ? neural_json_member(object, key) : NULL;
+
+	if (v == NULL || v->type == jbvNull)
+		return NULL;
+	return JsonbToCString(NULL, &JsonbValueToJsonb(v)->root, 0);
+}
+
 /*
- * Whether the new version is to become the active one.  A rival was judged on
- * the same rows; so when another version is the active one meanwhile, somebody
- * has decided, and nothing is known about it.
+ * Whether the new version is to become the active one.  Who predicts with the
+ * model relies on what it predicts, so one for other targets never does.  A
+ * rival was judged on the same rows; so when another version is the active one
+ * meanwhile, somebody has decided, and nothing is known about it.
  */
 static bool
-is_better(const char *name, const NeuralVersion *v)
+is_better(Oid relid, const char *name, const NeuralVersion *v)
 {
-	char *metric;
-	double value;
-	int active;
+	Active active;
+	char *targets = member(v->training, "targets");
+	bool comparable;
 
-	if (!active_score(name, &active, &metric, &value))
+	if (!find_active(relid, name, &active))
 		return true;
-	if (v->rival > 0 && v->rival != active)
+	if (targets != NULL && active.targets != NULL &&
+		strcmp(targets, active.targets) != 0)
+	{
+		ereport(NOTICE,
+				(errmsg("version %d stays the active one, as it predicts %s, "
+						"and the new version %s",
+						active.version, active.targets, targets),
+				 errhint("Activate the new version with neural.promote().")));
+		return false;
+	}
+	if (v->rival > 0 && v->rival != active.version)
 	{
 		ereport(NOTICE,
 				(errmsg("version %d stays the active one, as it was made so "
 						"while the new version was trained",
-						active),
+						active.version),
 				 errhint("Activate the new version with neural.promote().")));
 		return false;
 	}
+	comparable =
+		active.validated == (member(v->metrics, "validation_loss") != NULL);
 	if (v->rival > 0 && !isnan(v->rival_value))
 	{
-		value = v->rival_value;
-		metric = (char *) v->metric;
+		active.value = v->rival_value;
+		active.metric = (char *) v->metric;
+		comparable = true;
 	}
-	if (v->metric == NULL || metric == NULL || strcmp(v->metric, metric) != 0 ||
-		isnan(value) || isnan(v->value))
+	if (!comparable || v->metric == NULL || active.metric == NULL ||
+		strcmp(v->metric, active.metric) != 0 || isnan(active.value) ||
+		isnan(v->value))
 	{
 		ereport(NOTICE, (errmsg("the new version becomes the active one, as it "
 								"cannot be compared with version %d",
-								active)));
+								active.version)));
 		return true;
 	}
-	if (v->maximize ? v->value >= value : v->value <= value)
+	if (v->maximize ? v->value >= active.value : v->value <= active.value)
 		return true;
 	ereport(NOTICE,
 			(errmsg("version %d stays the active one: its %s is %.4g, that "
 					"of the new version is %.4g",
-					active, metric, value, v->value),
+					active.version, active.metric, active.value, v->value),
 			 errhint("Activate the new version with neural.promote().")));
 	return false;
 }
@@ -318,8 +365,9 @@ neural_publish(const char *schema, const char *table, const NeuralVersion *v,
 		*relid = open_table(schema, table);
 	name = neural_sql_name(*relid); /* which may be new */
 	version = next_version(name);
-	*active = activate == NEURAL_ACTIVATE_ALWAYS ||
-			  (activate == NEURAL_ACTIVATE_BETTER && is_better(name, v));
+	*active =
+		activate == NEURAL_ACTIVATE_ALWAYS ||
+		(activate == NEURAL_ACTIVATE_BETTER && is_better(*relid, name, v));
 	if (*active)
 		neural_sql_run(
 			psprintf("UPDATE %s SET active = false WHERE active", name), false,

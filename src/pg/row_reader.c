@@ -24,7 +24,7 @@
 
 typedef struct Cell
 {
-	CellKind kind;
+	CellKind kind; /* CELL_NONE: can be nothing but NULL */
 	AttrNumber attribute;
 	Oid type; /* domains resolved */
 	const nn_column *column;
@@ -131,6 +131,20 @@ class_fits(nn_column_class have, nn_column_class want)
 }
 
 static void
+wrong_type(const nn_column *column, Oid type)
+{
+	const char *name =
+		pg_any_to_server(column->name, strlen(column->name), PG_UTF8);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" is of type %s, but the model reads %s", name,
+					format_type_be(type), column->type_name),
+			 errhint("Cast it: %s::%s.", quote_identifier(name),
+					 column->type_name)));
+}
+
+static void
 find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 {
 	/* models keep names in UTF-8 */
@@ -162,10 +176,12 @@ find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 		cell->kind = CELL_OUTPUT_TEXT;
 	if (cell->kind == CELL_NONE ||
 		!class_fits(neural_class_of_kind(cell->kind), column->class))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" is of type %s, but the model reads %s",
-						name, format_type_be(a->atttypid), column->type_name)));
+	{
+		/* a literal in ROW(), which may be NULL */
+		if (cell->type != UNKNOWNOID)
+			wrong_type(column, a->atttypid);
+		cell->kind = CELL_NONE;
+	}
 	if (cell->kind == CELL_OUTPUT_TEXT)
 	{
 		Oid output;
@@ -183,6 +199,8 @@ find_cell(Cell *cell, const nn_column *column, TupleDesc desc, int position)
 static bool
 cell_may_throw(const Cell *cell)
 {
+	if (cell->kind == CELL_NONE)
+		return true;
 	if (cell->column->class != NN_CLASS_TEXT)
 		return false;
 	return GetDatabaseEncoding() != PG_UTF8 ||
@@ -324,6 +342,8 @@ read_cell(NeuralRowReader *r, Cell *cell, Datum value, char *record,
 {
 	const nn_column *c = cell->column;
 
+	if (cell->kind == CELL_NONE)
+		wrong_type(c, cell->type);
 	if (c->class == NN_CLASS_TEXT)
 	{
 		int len;

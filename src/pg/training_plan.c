@@ -55,6 +55,7 @@ drop_columns(NeuralTraining *t)
 {
 	nn_features *f = t->features;
 	StringInfoData dropped;
+	const char *distinct = NULL;
 	nn_error err;
 
 	initStringInfo(&dropped);
@@ -63,15 +64,23 @@ drop_columns(NeuralTraining *t)
 	{
 		const nn_column *c = &f->columns[i];
 
+		if (c->dropped == nn_dropped_distinct)
+			distinct = neural_server_text(c->name);
 		if (c->dropped != NULL)
 			appendStringInfo(&dropped, "%s\"%s\" (%s)",
 							 dropped.len > 0 ? ", " : "",
 							 neural_server_text(c->name), c->dropped);
 	}
-	neural_check(nn_features_forget(f, &err), &err);
 	if (dropped.len > 0)
 		ereport(t->elevel,
-				(errmsg("columns that are left out: %s", dropped.data)));
+				(errmsg("columns that are left out: %s", dropped.data),
+				 distinct
+					 ? errhint("options => '{\"columns\": {\"%s\": "
+							   "{\"encode\": \"embedding\"}}}' uses it all "
+							   "the same.",
+							   distinct)
+					 : 0));
+	neural_check(nn_features_forget(f, &err), &err);
 }
 
 static void
@@ -235,9 +244,7 @@ neural_training_check(NeuralTraining *t)
 
 		neural_check(items, &err);
 		for (int i = 0; i < items->count; i++)
-			neural_check(nn_named_find("layer", (const void *const *) nn_layers,
-									   items->items[i].name, &err),
-						 &err);
+			neural_check(nn_layer_find(items->items[i].name, &err), &err);
 	}
 }
 

@@ -200,7 +200,8 @@ add_feature(NeuralTraining *t, int column)
 		if (length == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column \"%s\" has no elements in any row", name)));
+					 errmsg("column \"%s\" has no elements in any row", name),
+					 errhint("Use other features, or exclude it.")));
 		if (o != NULL && o->length > 0 && o->length != length)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -253,6 +254,8 @@ not_a_feature(const NeuralTraining *t, int column)
 	if (bms_is_member(column, t->source->key) &&
 		!neural_list_has(t->options->keep_features, name))
 		return "primary key";
+	if (class == NN_CLASS_VECTOR && neural_source_length(t->source, column) == 0)
+		return "no elements in any row";
 	return NULL;
 }
 
@@ -349,6 +352,12 @@ choose_features(NeuralTraining *t)
 	neural_check(t->features, &err);
 	check_names(t, t->options->exclude);
 	check_names(t, t->options->keep_features);
+	foreach (lc, t->options->features)
+		if (neural_list_has(t->options->exclude, lfirst(lc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" is both a feature and excluded",
+							(char *) lfirst(lc))));
 	if (t->options->features != NIL)
 		add_named_features(t);
 	else
@@ -357,7 +366,9 @@ choose_features(NeuralTraining *t)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("data has no column to learn from"),
-				 errhint("Name the features: features => ARRAY['a', 'b'].")));
+				 errhint("The data needs a column beside the target. One that is "
+						 "left out is used when it is named in features, or "
+						 "in options as keep_features.")));
 	add_differences(t);
 	foreach (lc, t->options->columns)
 	{
