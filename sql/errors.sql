@@ -19,6 +19,7 @@ SELECT neural.train('good', 'good', target => 'churned');
 SELECT neural.train('nowhere.m', 'good', target => 'churned');
 SELECT neural.train('m', 'good', target => 'churned', layers => 'Conv2D(32, 3) flatten');
 SELECT neural.train('m', 'good', target => 'churned', layers => 'LSTM(32)');
+SELECT neural.train('m', 'SELECT age, repeat(''z'', 1024) || id % 2 AS t FROM good', target => 't');
 SELECT neural.train('m', 'good', target => 'churned', features => '{age, city}', options => '{"exclude": ["age"]}');
 SELECT neural.train(NULL, 'good', target => 'churned');
 SELECT neural.train('m', NULL, target => 'churned');

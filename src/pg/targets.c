@@ -143,6 +143,13 @@ read_label(NeuralTarget *target, Datum value)
 	if (memo->by_value && memo->number[at] > 0 && memo->value[at] == value)
 		return memo->number[at] - 1;
 	s = neural_label_text(&target->label, value, &len);
+	if (len > NN_MAX_TEXT_LENGTH)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a class of target \"%s\" is longer than %d bytes",
+						target->name, NN_MAX_TEXT_LENGTH),
+				 errhint("Learn a shorter name of it, such as left(%s, 100).",
+						 quote_identifier(target->name))));
 	number = nn_dictionary_add(target->dictionary, s, len, &err);
 	neural_check(number >= NN_TEXT_UNKNOWN, &err);
 	if (number < 0)

@@ -564,8 +564,15 @@ check_infinite(const NeuralTraining *t)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("target \"%s\" is infinite in " INT64_FORMAT " rows",
-						t->targets[i].name, t->targets[i].infinite)));
+				 errmsg_plural(
+					 "target \"%s\" is infinite in " INT64_FORMAT " row",
+					 "target \"%s\" is infinite in " INT64_FORMAT " rows",
+					 t->targets[i].infinite, t->targets[i].name,
+					 t->targets[i].infinite),
+				 errdetail("Numbers beyond those of double precision count as "
+						   "infinite."),
+				 errhint("Replace infinity by NULL or by a number, or leave "
+						 "those rows out.")));
 }
 
 static void
