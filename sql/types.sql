@@ -120,5 +120,12 @@ SELECT version FROM neural.train('branch_m', 'branch', target => 'number', task 
 SELECT count(DISTINCT p) > 0 AS some, bool_and(p IN (SELECT number FROM branch)) AS exact, bool_and(p::text = c) AS same
   FROM (SELECT neural.predict_as('branch_m', b, NULL::bigint) AS p, neural.classify('branch_m', b) AS c FROM branch b) x;
 
+-- nothing to learn: x says nothing of y
+CREATE TABLE chance AS SELECT i % 2 AS x, i / 2 % 10 = 0 AS rare FROM generate_series(0, 399) i;
+SET neural.train_seconds = 1;
+SELECT version FROM neural.train('chance_m', 'chance', target => 'rare');
+SELECT version FROM neural.train('chance_b', 'chance', target => 'rare', options => '{"metric": "balanced_accuracy"}');
+RESET neural.train_seconds;
+
 SET client_min_messages = warning;
 DROP SCHEMA types CASCADE;

@@ -99,6 +99,44 @@ judge(NeuralTraining *t, const NeuralDataset *d, Judged *j)
 	pfree(raw);
 }
 
+/*
+ * Whoever leaves all to us may not look at the number either; accuracies of
+ * rare classes look well when nothing has been learned.
+ */
+static void
+say_what_is_useless(const NeuralTraining *t, const Judged *j)
+{
+	const nn_target *target = &t->model_targets[0];
+	const char *hint = "Has the data what it follows from? Columns that are "
+					   "left out are named in a NOTICE.";
+	int64 *count;
+	int most = 0;
+
+	if (t->task == NN_REGRESSION && t->metric == nn_metric_default(t->task) &&
+		t->value <= 0)
+		ereport(t->elevel, (errmsg("the model predicts no better than always "
+								   "answering the mean"),
+							errhint("%s", hint)));
+	if ((t->task != NN_BINARY && t->task != NN_MULTICLASS) ||
+		t->metric != nn_metric_default(t->task))
+		return;
+	count = palloc0(target->nclasses * sizeof(int64));
+	for (int i = 0; i < j->rows; i++)
+		count[(int) j->y[i]]++;
+	for (int i = 1; i < target->nclasses; i++)
+		if (count[i] > count[most])
+			most = i;
+	if (t->value * j->rows <= count[most])
+		ereport(t->elevel,
+				(errmsg("the model is right no more often than always "
+						"answering \"%s\" would be",
+						server(target->classes[most])),
+				 errhint("%s For a rare class, try options => "
+						 "'{\"class_weight\": \"balanced\"}'.",
+						 hint)));
+	pfree(count);
+}
+
 static void
 write_metrics(NeuralTraining *t)
 {
@@ -132,6 +170,8 @@ write_metrics(NeuralTraining *t)
 			t->value = value;
 		neural_append_number(&each, metric->named.name, value);
 	}
+	if (t->automatic && t->options->epochs <= 0 && j.rows > 0)
+		say_what_is_useless(t, &j);
 	if (t->predecessor != NULL && t->predecessor->out != NULL)
 	{
 		args.out = t->predecessor->out;
