@@ -64,7 +64,9 @@ look_up(Oid function)
 	if (!HeapTupleIsValid(tuple))
 		return NEURAL_CALL_NONE;
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->prolang == ClanguageId && !form->proretset)
+	/* one with settings of its own is called by another, which has its state */
+	if (form->prolang == ClanguageId && !form->proretset && !form->prosecdef &&
+		heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL))
 	{
 		bool no_symbol, no_library;
 		Datum symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc,
@@ -229,6 +231,31 @@ is_own_type(Oid type)
 	return (OidIsValid(element) ? element : type) < FirstNormalObjectId;
 }
 
+/*
+ * What the server brings along calls others' functions for values of others'
+ * types: to_jsonb a cast, jsonb_populate_record the checks of a domain.
+ */
+static bool
+is_others_value(Node *node)
+{
+	Oid type = exprType(node);
+
+	return type == RECORDOID || type == RECORDARRAYOID || !is_own_type(type);
+}
+
+static bool
+has_others_value(Node *node, List *args)
+{
+	ListCell *cell;
+
+	if (is_others_value(node))
+		return true;
+	foreach (cell, args)
+		if (is_others_value(lfirst(cell)))
+			return true;
+	return false;
+}
+
 static bool
 may_tell_walker(Node *node, void *unused)
 {
@@ -244,9 +271,17 @@ may_tell_walker(Node *node, void *unused)
 		case T_WindowFunc:
 			return true;
 		case T_FuncExpr:
-			if (((FuncExpr *) node)->funcretset)
+			if (((FuncExpr *) node)->funcretset ||
+				has_others_value(node, ((FuncExpr *) node)->args))
 				return true;
 			break;
+#if PG_VERSION_NUM >= 160000
+		case T_JsonConstructorExpr:
+#endif
+#if PG_VERSION_NUM >= 170000
+		case T_JsonExpr:
+#endif
+			return true;
 		case T_ArrayCoerceExpr:
 		case T_CoerceViaIO:
 		case T_MinMaxExpr:

@@ -377,7 +377,7 @@ static Plan *
 split(Rewriting *r, Plan *p, Above above)
 {
 	Split s = {.rewriting = r, .node = p};
-	List *below = quals_below(p), *above_quals;
+	List *below = quals_below(p), *above_quals, *params = NIL;
 	CustomScan *node;
 	bool must_not_fail, may_fail;
 
@@ -394,10 +394,10 @@ split(Rewriting *r, Plan *p, Above above)
 		return p;
 	must_not_fail =
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
-	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail))
+	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail, &params))
 		return p;
 	may_fail =
-		!must_not_fail && !neural_plan_reads_ahead(r->stmt, p, below, true);
+		!must_not_fail && !neural_plan_reads_ahead(r->stmt, p, below, true, NULL);
 
 	node = neural_batch_node();
 	neural_plan_copy_estimates(&node->scan.plan, p);
@@ -407,6 +407,7 @@ split(Rewriting *r, Plan *p, Above above)
 	node->custom_private =
 		list_make5_int(above.start, above.bound, may_fail, above.tried,
 					   above.stops);
+	node->custom_private = list_concat(node->custom_private, params);
 	if (is_plain_result(p))
 	{
 		s.direct = true;
@@ -443,6 +444,22 @@ unknown(Above above)
 	above.exact = false;
 	above.bound = 0;
 	return above;
+}
+
+/* It may even stop of its own accord. */
+static Above
+stopping(Above above)
+{
+	above = unknown(above);
+	above.start = NEURAL_BATCH_GROW;
+	above.stops = true;
+	return above;
+}
+
+static bool
+keeps_outer(JoinType type)
+{
+	return type == JOIN_LEFT || type == JOIN_ANTI || type == JOIN_FULL;
 }
 
 static bool
@@ -495,8 +512,10 @@ above_child(Plan *p, Above above)
 		case T_Hash:
 			return runs_to_the_end;
 		case T_Agg:
-			return ((Agg *) p)->aggstrategy == AGG_SORTED ? unknown(above)
-														  : runs_to_the_end;
+			return ((Agg *) p)->aggstrategy == AGG_SORTED ||
+						   ((Agg *) p)->aggstrategy == AGG_MIXED
+					   ? unknown(above)
+					   : runs_to_the_end;
 		case T_Result:
 		case T_SubqueryScan:
 			above.exact = above.exact && p->qual == NIL;
@@ -515,10 +534,15 @@ above_child(Plan *p, Above above)
 			return above;
 		}
 		case T_MergeJoin:
-			above = unknown(above);
-			above.start = NEURAL_BATCH_GROW;
-			above.stops = true;
-			return above;
+			return stopping(above);
+		case T_WindowAgg:
+			/* ends where its run condition does not hold any more */
+			return ((WindowAgg *) p)->runCondition != NIL ? stopping(above)
+														  : unknown(above);
+		case T_HashJoin:
+			/* ends after a row when there is none to join it with */
+			return keeps_outer(((Join *) p)->jointype) ? unknown(above)
+													   : stopping(above);
 		default:
 			return unknown(above);
 	}
@@ -571,7 +595,9 @@ rewrite_children(Rewriting *r, Plan *p, Above above)
 			return;
 		case T_HashJoin:
 			p->lefttree = rewrite(r, p->lefttree, below);
-			p->righttree = rewrite(r, p->righttree, below);
+			inner = unknown(above);
+			inner.parallel = below.parallel;
+			p->righttree = rewrite(r, p->righttree, inner);
 			return;
 		case T_Agg:
 			if (neural_batch_slip_under(r->stmt, (Agg *) p, r->last_id + 1,

@@ -34,13 +34,23 @@ neural_batch_forget(BatchCall *c)
 }
 
 void
+neural_batch_renew(BatchCall *c)
+{
+	NeuralPredictState *found = c->function.fn_extra;
+
+	neural_batch_forget(c);
+	if (found != NULL)
+		found->used = false;
+}
+
+void
 neural_batch_adopt(BatchCall *c)
 {
 	NeuralPredictState *found = c->function.fn_extra;
 	MemoryContext old;
 	BatchModel *m;
 
-	if (found == NULL || !found->found ||
+	if (found == NULL || !found->found || !found->used ||
 		(found->reader == NULL && c->kind != NEURAL_CALL_ARRAY) ||
 		!neural_predict_is_current(found))
 		return;
@@ -100,6 +110,18 @@ make_room(BatchScan *b)
 	}
 	b->room = room;
 	MemoryContextSwitchTo(old);
+}
+
+bool
+neural_batch_is_open(BatchScan *b, List *params)
+{
+	ListCell *cell;
+
+	foreach (cell, params)
+		if (b->css.ss.ps.state->es_param_exec_vals[lfirst_int(cell)].execPlan !=
+			NULL)
+			return true;
+	return false;
 }
 
 bool
@@ -277,7 +299,7 @@ neural_batch_read(BatchCall *c, int batch, TupleTableSlot *row, int number)
 	MemoryContext old = MemoryContextSwitchTo(
 		c->scan->css.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
 
-	if (is_worth_it(c))
+	if (is_worth_it(c) && !neural_batch_is_open(c->scan, c->params))
 		*place = read_row(c, batch, row);
 	else
 		*place = (BatchPlace){PLACE_UNKNOWN, 0};
@@ -435,6 +457,7 @@ neural_batch_finish(BatchCall *c)
 	NeuralPredictState *s = m->state;
 	const char *out = m->of[c->scan->shown].out + c->place.row * m->out_size;
 
+	neural_predict_check_user(s);
 	if (s->finish->finish_layer != NULL)
 		return s->finish->finish_layer(s, (const nn_real *) out);
 	return s->finish->finish(s, (const double *) out);

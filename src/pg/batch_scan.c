@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "batch_scan.h"
+#include "batch_walk.h"
 
 /* Marks a call without arguments as ours. */
 #define BATCH_VALUE (-20260)
@@ -148,6 +149,7 @@ begin_call(BatchScan *b, BatchCall *c, FuncExpr *expr)
 		if (i != 1 && neural_has_exec_param(arg))
 			c->has_param = true;
 	}
+	neural_collect_params(row, &c->params);
 	if (IsA(row, RowExpr))
 		find_fields(c, (RowExpr *) row);
 	else
@@ -226,6 +228,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	b->bound = lsecond_int(plan->custom_private);
 	b->may_fail = lthird_int(plan->custom_private) != 0;
 	b->stops = list_nth_int(plan->custom_private, 4) != 0;
+	b->params = list_copy_tail(plan->custom_private, 5);
 	if (b->bound > 0)
 		ExecSetTupleBound(b->bound, outerPlanState(node));
 	b->ncalls = list_length(plan->custom_exprs);
@@ -434,7 +437,8 @@ batch_size(BatchScan *b)
 static bool
 is_single(BatchScan *b)
 {
-	if (b->css.ss.ps.state->es_epq_active != NULL)
+	if (b->css.ss.ps.state->es_epq_active != NULL ||
+		neural_batch_is_open(b, b->params))
 		return true;
 	if (b->may_fail && b->start != NEURAL_BATCH_FULL && neural_may_be_left)
 		return true;
@@ -590,7 +594,7 @@ rescan(CustomScanState *node)
 	b->ended = false;
 	for (int i = 0; i < b->ncalls; i++)
 		if (b->calls[i].has_param)
-			neural_batch_forget(&b->calls[i]);
+			neural_batch_renew(&b->calls[i]);
 	if (outerPlanState(node)->chgParam == NULL)
 		ExecReScan(outerPlanState(node));
 }

@@ -84,6 +84,7 @@ typedef struct BatchCall
 	FmgrInfo function;
 	FunctionCallInfo fcinfo;
 	ExprState **args;
+	List *params;	/* in the row */
 	bool has_param; /* that may be changed between scans */
 
 	/* reading rows */
@@ -124,6 +125,7 @@ struct BatchScan
 {
 	CustomScanState css;
 	int start;			 /* NeuralBatchStart */
+	List *params;		 /* that the node below may look at */
 	int bound;			 /* rows at most; 0: no bound */
 	bool may_fail;		 /* reading rows may */
 	bool stops;			 /* a node above may do without further rows */
@@ -156,11 +158,17 @@ struct BatchScan
 /* Whether there is a call that a batch may serve now; makes room for one. */
 extern bool neural_batch_ready(BatchScan *b);
 
+/* Whether one of the parameters has yet to be computed by a subquery. */
+extern bool neural_batch_is_open(BatchScan *b, List *params);
+
 /* Take over the model that the call's function has found. */
 extern void neural_batch_adopt(BatchCall *c);
 
 /* Let go of its models. */
 extern void neural_batch_forget(BatchCall *c);
+
+/* The same, and of what the function found: its arguments may have changed. */
+extern void neural_batch_renew(BatchCall *c);
 
 /* Read a row of a batch for a call; false when the function will have to be
  * called. */

@@ -307,7 +307,7 @@ static bool
 will_be_split(PlannedStmt *stmt, Plan *p, bool stops)
 {
 	return !neural_plan_gives_one_row(p) &&
-		   neural_plan_reads_ahead(stmt, p, p->qual, stops);
+		   neural_plan_reads_ahead(stmt, p, p->qual, stops, NULL);
 }
 
 bool

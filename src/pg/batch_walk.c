@@ -261,6 +261,7 @@ typedef struct Ahead
 {
 	PlannedStmt *stmt;
 	bool must_not_fail;
+	List **params; /* that the executor sets */
 } Ahead;
 
 static bool plan_is_quiet(Plan *p, List *quals, Ahead *a);
@@ -286,6 +287,16 @@ noisy_subplan_walker(Node *node, Ahead *a)
 	return expression_tree_walker(node, noisy_subplan_walker, a);
 }
 
+bool
+neural_collect_params(Node *node, List **params)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		*params = list_append_unique_int(*params, ((Param *) node)->paramid);
+	return expression_tree_walker(node, neural_collect_params, params);
+}
+
 static bool
 is_quiet(void *expression, Ahead *a)
 {
@@ -293,6 +304,7 @@ is_quiet(void *expression, Ahead *a)
 
 	if (node == NULL)
 		return true;
+	neural_collect_params(node, a->params);
 	if (contain_volatile_functions(node) || noisy_subplan_walker(node, a))
 		return false;
 	return !a->must_not_fail || neural_cannot_fail(node);
@@ -430,9 +442,12 @@ plan_is_quiet(Plan *p, List *quals, Ahead *a)
  */
 bool
 neural_plan_reads_ahead(PlannedStmt *stmt, Plan *p, List *quals,
-						bool must_not_fail)
+						bool must_not_fail, List **params)
 {
-	Ahead a = {.stmt = stmt, .must_not_fail = must_not_fail};
+	List *ignored = NIL;
+	Ahead a = {.stmt = stmt,
+			   .must_not_fail = must_not_fail,
+			   .params = params != NULL ? params : &ignored};
 	List *targets = p->targetlist;
 	bool quiet;
 

@@ -57,9 +57,14 @@ extern bool neural_plan_gives_one_row(Plan *p);
 /*
  * Whether nobody can notice that rows of the node are read before they are
  * wanted, if it has these quals.  must_not_fail: because they may never be
- * wanted, reading them must not raise errors, either.
+ * wanted, reading them must not raise errors, either.  As long as one of the
+ * parameters added to *params is to be computed by a subquery, that may yet
+ * raise an error, or be noticed.
  */
 extern bool neural_plan_reads_ahead(PlannedStmt *stmt, Plan *p, List *quals,
-									bool must_not_fail);
+									bool must_not_fail, List **params);
+
+/* Add the parameters that the executor sets. */
+extern bool neural_collect_params(Node *node, List **params);
 
 #endif /* NEURAL_BATCH_WALK_H */

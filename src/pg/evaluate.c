@@ -42,7 +42,6 @@ typedef struct Evaluation
 	int y_width;
 
 	MemoryContext context;	   /* lives as long as the evaluation */
-	MemoryContext row_context; /* what reading a batch leaves behind */
 	int batch_rows;
 	int filled;
 	char *records;
@@ -144,7 +143,6 @@ predict_batch(Evaluation *e)
 							&err),
 				 &err);
 	e->filled = 0;
-	MemoryContextReset(e->row_context);
 }
 
 /* Rows come in a context that is reset after each. */
@@ -191,14 +189,12 @@ evaluate_row(void *arg, TupleTableSlot *row)
 {
 	Evaluation *e = arg;
 	const nn_model *m = e->model;
-	MemoryContext old;
 	double *y;
 	bool missing = false, unknown = false;
 
 	make_room(e);
 	y = e->y + e->rows * e->y_width;
 	slot_getsomeattrs(row, e->scan->last);
-	old = MemoryContextSwitchTo(e->row_context);
 	for (int i = 0; i < m->ntargets; i++)
 	{
 		int at = e->scan->at[e->nfeatures + i];
@@ -219,7 +215,6 @@ evaluate_row(void *arg, TupleTableSlot *row)
 		e->filled++;
 		e->rows++;
 	}
-	MemoryContextSwitchTo(old);
 	if (e->filled == e->batch_rows)
 		predict_batch(e);
 }
@@ -265,8 +260,6 @@ run_evaluation(Evaluation *e, const char *data, nn_arena *arena)
 		neural_row_reader(m->features, desc, false, false, m->time_zone);
 	e->batch_rows = e->loaded->max_rows;
 	e->records = palloc0(m->features->record_size * e->batch_rows);
-	e->row_context = AllocSetContextCreate(
-		CurrentMemoryContext, "neural evaluate rows", ALLOCSET_DEFAULT_SIZES);
 	neural_scan_run(e->scan, evaluate_row, e);
 	predict_batch(e);
 }

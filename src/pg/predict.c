@@ -439,6 +439,7 @@ has_no_row(FunctionCallInfo fcinfo, int declared)
 static inline void
 read_row(NeuralPredictState *s, FunctionCallInfo fcinfo, int declared)
 {
+	s->used = true;
 	if (fcinfo->nargs > declared)
 		neural_predict_read_fields(s, fcinfo, declared);
 	else
@@ -548,6 +549,7 @@ neural_predict_array(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	s = neural_predict_state(fcinfo, &finish_of_predict);
 	neural_predict_by_table(s, PG_GETARG_OID(0), 0);
+	s->used = true;
 	neural_predict_read_array(s, PG_GETARG_DATUM(1));
 	return predict_record(s);
 }

@@ -440,6 +440,20 @@ neural_predict_is_current(const NeuralPredictState *s)
 	return same_moment(&s->moment, &now);
 }
 
+void
+neural_predict_check_user(NeuralPredictState *s)
+{
+	NeuralModelPlace place;
+	Oid user = GetUserId();
+	int found;
+
+	if (s->moment.user == user || s->checked == user)
+		return;
+	if (OidIsValid(s->relid))
+		(void) neural_model_find(s->relid, s->version, &found, &place);
+	s->checked = user;
+}
+
 /* How many numbers the columns take, all of which must be made of numbers. */
 static int
 count_numbers(const nn_features *f)

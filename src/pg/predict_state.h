@@ -60,6 +60,7 @@ struct NeuralPredictState
 	int found_version;			  /* 0: of a value */
 	Oid toast_relid, toast_value; /* of a value, when it is stored outside */
 	NeuralMoment moment;
+	Oid checked; /* another user who may use the model, too */
 	MemoryContext model_context; /* pins the model; reset with it */
 	NeuralLoadedModel *loaded;
 	const nn_model *model;
@@ -75,6 +76,7 @@ struct NeuralPredictState
 	Oid row_type;
 	int32 row_typmod;
 	uint64 row_identifier;
+	bool used; /* a row was read since its arguments may have changed */
 	bool row_unchecked; /* since the last moment */
 	TupleDesc desc;
 	NeuralRowReader *reader;
@@ -125,6 +127,9 @@ extern NeuralPredictState *neural_predict_clone(const NeuralPredictState *s,
 
 /* Whether what the state found is still what a call would find. */
 extern bool neural_predict_is_current(const NeuralPredictState *s);
+
+/* That the current user may use the model as well; an error otherwise. */
+extern void neural_predict_check_user(NeuralPredictState *s);
 
 /* Whether a value's digest is that of the state's model. */
 extern bool neural_predict_is_model(const NeuralPredictState *s, Datum value);
