@@ -56,6 +56,11 @@ BEGIN
     RETURN concat_ws(' ', cardinality(one.lines), 'rows', one.error);
 END $$;
 
+-- a difference is told: a query that sees how it is run
+CREATE FUNCTION nodes() RETURNS bigint LANGUAGE sql STABLE
+    AS $$ SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'neural batches' $$;
+SELECT same('SELECT id, nodes() FROM points p WHERE id < 3 AND neural.predict(''plain'', p) IS NOT NULL');
+
 -- a scan, its filter, and what is kept of rows
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id, neural.predict('plain', p) FROM points p;
 EXPLAIN (COSTS OFF) SELECT id FROM points p WHERE neural.predict('plain', p) > 3 AND g = 1 AND id < 200;
@@ -230,8 +235,12 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (COSTS OFF) SELECT count(neural.predict('plain', p)) FROM points p;
-SELECT same('SELECT sum(neural.predict(''plain'', p)::numeric) FROM points p');
-SELECT same('SELECT sum(neural.predict(''plain'', ROW(x, sqrt(y)))::numeric) FROM points p');
+-- of which same() has none, as it reads by a cursor
+SET neural.enable_batch = off;
+SELECT sum(neural.predict('plain', p)::numeric) AS whole, sum(neural.predict('plain', ROW(x, sqrt(y)))::numeric) AS fields FROM points p \gset
+RESET neural.enable_batch;
+SELECT sum(neural.predict('plain', p)::numeric) = :whole AS whole FROM points p;
+SELECT sum(neural.predict('plain', ROW(x, sqrt(y)))::numeric) = :fields AS fields FROM points p;
 RESET max_parallel_workers_per_gather;
 
 -- small batches, wide rows
@@ -273,7 +282,8 @@ INSERT INTO parts SELECT id, y, g, x FROM points;
 ALTER TABLE parts ADD late int DEFAULT 7;
 EXPLAIN (COSTS OFF) SELECT id, neural.predict('plain', p) FROM parts p;
 SELECT same('SELECT p, neural.predict(''plain'', p) FROM parts p');
-SELECT count(*) FROM parts a JOIN points b USING (id) WHERE neural.predict('plain', a) <> neural.predict('plain', b);
+SELECT count(*) FILTER (WHERE neural.predict('plain', a) IS DISTINCT FROM neural.predict('plain', b)) AS differ,
+       count(neural.predict('plain', a)) AS predicted FROM parts a JOIN points b USING (id);
 
 -- where it is computed, on a machine without a GPU
 SET neural.predict_device = auto;
@@ -288,10 +298,37 @@ SELECT count(*) FROM points p WHERE false AND neural.predict('plain', p) > 0;
 SET neural.predict_device = abacus;
 RESET neural.predict_device;
 
+-- what a subquery is given may be another model, label or version each time
+SELECT same($$SELECT m, (SELECT max(neural.predict(m, p)) FROM points p WHERE id <> 250) FROM (VALUES ('plain'::regclass), ('vectors'), (NULL), ('plain')) v(m)$$);
+SELECT same($$SELECT l, (SELECT max(neural.predict_proba('kinds', p, l)) FROM points p) FROM (VALUES ('a'), ('b'), (NULL), ('c')) v(l)$$);
+SELECT same($$SELECT n, (SELECT max(neural.predict('plain', p, n)) FROM points p) FROM (VALUES (1), (2)) v(n)$$);
+-- who stops of his own accord reads no further
+SET enable_seqscan = off; SET enable_sort = off; SET enable_nestloop = off; SET enable_mergejoin = off;
+SELECT same($$SELECT count(*) FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM points p WHERE neural.predict('plain', p) > -1000 AND 10 / (250 - id) < 1000) s WHERE n <= 3$$);
+SELECT same($$SELECT id, count(*) FROM (SELECT id, kind FROM points p WHERE neural.predict('plain', p) > -1000 AND 10 / (250 - id) < 1000) s GROUP BY GROUPING SETS ((id), (kind)) LIMIT 1$$);
+RESET enable_seqscan;
+SELECT same($$SELECT count(*) FROM points p JOIN points e ON e.id = p.g AND e.id > 10000 WHERE neural.predict('plain', p) > 14.6 AND 10 / (250 - p.id) < 1000$$);
+RESET enable_sort; RESET enable_nestloop; RESET enable_mergejoin;
+-- a subquery runs when a row asks for its value, or never
+CREATE SEQUENCE asked;
+SELECT same($$SELECT id, CASE WHEN id < 200 THEN neural.predict('plain', ROW(CASE WHEN id > 250 THEN (SELECT nextval('asked')::real) END, y)) END FROM points ORDER BY y$$), (SELECT is_called FROM asked);
+SELECT same($$SELECT id, CASE WHEN id < 200 THEN neural.predict('plain', ROW(CASE WHEN id > 250 THEN (SELECT (1 / (q.id - 1))::real FROM points q WHERE q.id = 1) END, y)) END FROM points ORDER BY y$$);
+SELECT is_called FROM asked;
+SELECT same(format($$SELECT id FROM points p WHERE CASE WHEN id > %s THEN x > (SELECT 1 / (q.id - 1) FROM points q WHERE q.id = 1) ELSE true END AND neural.predict('plain', p) > %s LIMIT 1$$, q.id, q.s - 1e-9)) FROM (SELECT id, max(neural.predict('plain', p)) s FROM points p WHERE id < 8 GROUP BY 1 ORDER BY 2 DESC LIMIT 1) q;
+-- others' functions are not shown rows that a policy hides, not even by the server's
+CREATE TABLE hidden AS SELECT id, x, y, row_number() OVER (ORDER BY neural.predict('plain', p)) AS n FROM points p;
+CREATE FUNCTION tells_of(x real) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN IF x > 100 THEN RAISE NOTICE 'told of %', x; END IF; RETURN true; END $$;
+CREATE DOMAIN told AS real CHECK (tells_of(VALUE));
+CREATE TYPE told_row AS (x told, y real);
+EXPLAIN (COSTS OFF) SELECT neural.predict('plain', jsonb_populate_record(NULL::told_row, jsonb_build_object('x', x, 'y', y))) FROM hidden;
+-- who may not predict any more does not
+CREATE ROLE regress_neural_nobody;
+SELECT same($$SELECT count(s), max(r) FROM (SELECT CASE WHEN id = 50 THEN set_config('role', 'regress_neural_nobody', true) END r, neural.predict('plain', p) s FROM points p OFFSET 0) z$$);
+
 -- the switch
 SET neural.enable_batch = off;
 EXPLAIN (COSTS OFF) SELECT neural.predict('plain', p) FROM points p;
 
 DROP OWNED BY regress_batch;
-DROP ROLE regress_batch;
+DROP ROLE regress_batch, regress_neural_nobody;
 DROP SCHEMA batch CASCADE;

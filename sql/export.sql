@@ -12,7 +12,8 @@ SELECT r.version FROM neural.train('m', 'marks', target => 'height', features =>
 SELECT neural.import_model('copy', neural.export_model('m'), 'from m');
 SELECT neural.import_model('copy', neural.export_model('m', 1));
 SELECT version, active, status, task, note FROM neural.versions('copy');
-SELECT count(*) FROM marks WHERE neural.predict('m', marks) <> neural.predict('copy', marks);
+SELECT count(*) FILTER (WHERE neural.predict('m', marks) IS DISTINCT FROM neural.predict('copy', marks)) AS differ,
+       count(neural.predict('m', marks)) AS predicted FROM marks;
 SELECT neural.export_model('m') = neural.export_model('copy') AS bytes,
        neural.export_model('m') = neural.model_send(model) AS sent,
        (model::text::neural.model)::text = model::text AS text, left(model::text, 4) AS prefix
@@ -21,7 +22,8 @@ SELECT attstorage, (SELECT attstorage FROM pg_attribute WHERE attrelid = 'm'::re
   FROM pg_attribute WHERE attrelid = 'm'::regclass AND attname = 'model';
 CREATE TABLE held (name text, model neural.model);
 INSERT INTO held SELECT 'one', model::text::neural.model FROM m;
-SELECT count(*) FROM held, marks WHERE neural.predict_with(held.model, marks) <> neural.predict('m', marks);
+SELECT count(*) FILTER (WHERE neural.predict_with(held.model, marks) IS DISTINCT FROM neural.predict('m', marks)) AS differ,
+       count(neural.predict('m', marks)) AS predicted FROM held, marks;
 SELECT neural.predict_with(NULL, marks) IS NULL AS model, neural.classify_with(NULL, marks) IS NULL AS classify FROM marks LIMIT 1;
 
 -- bytes that are not a model

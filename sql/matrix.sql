@@ -140,6 +140,8 @@ INSERT INTO expected VALUES
     ('anybody''s job', '53400', '53400', '53400', '53400', '53400', '53400', '53400', '53400', '53400'),
     ('job',      '42704', '42704', '42704', '42704', '42704', '42704', '42704', '42704', '42704'),
     ('grant',    'ok', 'ok', 'ok', '42501', '42501', '42501', '42501', 'ok', '42501');
+-- What is of no class would be compared with nothing.
+ALTER TABLE operation ALTER class SET NOT NULL, ADD FOREIGN KEY (class) REFERENCES expected;
 
 -- Run a statement as a role and undo it: "ok" or the SQLSTATE.
 CREATE FUNCTION attempt(role text, statement text) RETURNS text LANGUAGE plpgsql AS $$

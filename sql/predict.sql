@@ -59,7 +59,8 @@ SELECT neural.classify('side', ROW(0.1::real, 0.1::real)) AS by_position,
        neural.predict('quarter', ARRAY[0.9, 0.9]) AS array_of_numeric;
 CREATE TYPE place AS (y float8, x int, other text);
 SELECT neural.classify('side', (0.1, 0, 'o')::place), neural.classify('side', (0.1, 1, 'o')::place);
-SELECT count(*) FROM points a JOIN points b USING (id) WHERE neural.classify('side', a) <> neural.classify('side', b);
+SELECT count(*) FILTER (WHERE neural.classify('side', a) IS DISTINCT FROM neural.classify('side', b)) AS differ,
+       count(neural.classify('side', a)) AS predicted FROM points a JOIN points b USING (id);
 SELECT neural.classify('side', p) FROM (SELECT * FROM points WHERE id < 3 ORDER BY id LIMIT 2) p;
 
 -- NULL: of the model, of the row, of its columns
@@ -72,18 +73,20 @@ SELECT neural.classify('mixed', ROW('never seen'::text, 0.1::real)) = neural.cla
 
 -- a row alone and among others: the same bits
 CREATE TABLE together AS SELECT id, neural.predict('height', p) AS h, neural.predict_proba('side', p, 'left') AS s FROM points p;
-SELECT count(*) FROM points p JOIN together t USING (id)
- WHERE neural.predict('height', (SELECT q FROM points q WHERE q.id = p.id)) <> t.h
-    OR neural.predict_proba('side', ROW(p.x, p.y), 'left') <> t.s;
+SELECT count(*) FILTER (WHERE neural.predict('height', (SELECT q FROM points q WHERE q.id = p.id)) IS DISTINCT FROM t.h
+        OR neural.predict_proba('side', ROW(p.x, p.y), 'left') IS DISTINCT FROM t.s) AS differ, count(t.h) AS height, count(t.s) AS side
+  FROM points p JOIN together t USING (id);
 
 -- columns added, dropped and with defaults
 CREATE TABLE wide AS SELECT id, x FROM points WHERE id < 40;
 SELECT neural.classify('side', w) FROM wide w LIMIT 1;	-- no column y yet
 ALTER TABLE wide ADD COLUMN gone int DEFAULT 3, ADD COLUMN y real DEFAULT 0.25, ADD COLUMN tail text DEFAULT 'tail';
 ALTER TABLE wide DROP COLUMN gone;
-SELECT count(*) FROM wide w WHERE neural.predict('height', w) <> neural.predict('height', ROW(w.x, 0.25::real));
+SELECT count(*) FILTER (WHERE neural.predict('height', w) IS DISTINCT FROM neural.predict('height', ROW(w.x, 0.25::real))) AS differ,
+       count(neural.predict('height', w)) AS predicted FROM wide w;
 ALTER TABLE wide ALTER y TYPE numeric;
-SELECT count(*) FROM wide w WHERE neural.predict('height', w) <> neural.predict('height', ROW(w.x, 0.25::real));
+SELECT count(*) FILTER (WHERE neural.predict('height', w) IS DISTINCT FROM neural.predict('height', ROW(w.x, 0.25::real))) AS differ,
+       count(neural.predict('height', w)) AS predicted FROM wide w;
 
 -- models held as values
 SELECT m.version, neural.classify_with(m.model, p), neural.predict_proba_with(m.model, p) = neural.predict_proba('side', p) AS same
@@ -150,7 +153,8 @@ SELECT neural.predict('quarter', p, 1) FROM points p LIMIT 1;
 -- the cache may be too small for any model
 SET neural.model_cache_size = 0;
 SELECT count(DISTINCT neural.classify('side', p)) FROM points p;
-SELECT count(*) FROM points p WHERE neural.classify('side', p) <> neural.classify('mixed', p) AND id % 20 IN (0, 19);
+SELECT count(*) FILTER (WHERE neural.classify('side', p) IS DISTINCT FROM neural.classify('mixed', p)) AS differ,
+       count(neural.classify('side', p)) AS predicted FROM points p WHERE id % 20 IN (0, 19);
 RESET neural.model_cache_size;
 
 SET client_min_messages = error;

@@ -22,11 +22,13 @@ SELECT neural.create_function('level_model', 'tree_level');
 \sf wrapper."Kind of"
 \sf is_tall
 \sf tree_level
-SELECT count(*) FROM trees t
- WHERE tree_height("Age", kind, planted, "order") <> neural.predict('height_model', t)
-    OR "Kind of"("Age", "order")::text <> neural.classify('kind_model', t)
-    OR is_tall("Age", kind, planted, "order") <> neural.predict_as('tall_model', t, NULL::bool)
-    OR tree_level("order" => "order", kind => kind, planted => planted, "Age" => "Age") <> neural.predict('level_model', t);
+SELECT count(*) FILTER (WHERE tree_height("Age", kind, planted, "order") IS DISTINCT FROM neural.predict('height_model', t)
+        OR "Kind of"("Age", "order")::text IS DISTINCT FROM neural.classify('kind_model', t)
+        OR is_tall("Age", kind, planted, "order") IS DISTINCT FROM neural.predict_as('tall_model', t, NULL::bool)
+        OR tree_level("order" => "order", kind => kind, planted => planted, "Age" => "Age") IS DISTINCT FROM neural.predict('level_model', t)) AS differ,
+       count(neural.predict('height_model', t)) AS height, count(neural.classify('kind_model', t)) AS kind,
+       count(neural.predict_as('tall_model', t, NULL::bool)) AS tall, count(neural.predict('level_model', t)) AS level
+  FROM trees t;
 SELECT pg_typeof("Kind of"(1, 2)), pg_typeof(is_tall(1, 'oak', now()::date, 1)), pg_typeof(tree_level(1, 'ash', NULL, NULL));
 
 -- it is inlined, and it depends on the model

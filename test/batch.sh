@@ -23,6 +23,38 @@ psql -XAtq -v ON_ERROR_STOP=1 -v file="$file" -d "$database" -f "$root/test/batc
 	echo "not ok set-up"
 	exit 1
 }
+status=0
+
+# ran HOW SETTINGS QUERY: what auto_explain saw of the two runs: in which one
+# how many rows were predicted in batches, and by workers
+ran()
+{
+	PGOPTIONS="-c session_preload_libraries=auto_explain -c auto_explain.log_min_duration=0 -c auto_explain.log_analyze=on \
+		-c auto_explain.log_nested_statements=on -c client_min_messages=log" \
+		psql -XAtq -d "$database" -c "SELECT check_query(0, '$1', '{$2}', \$q\$$3\$q\$)" 2>&1 | awk '
+		/Query Text: / { run = /neural.predict/ && !/EXPLAIN|check_query/; n += run }
+		run && /Workers Launched: [1-9]/ { by = " by workers" }
+		run && /Rows Predicted: / { printf "%d: %d%s, ", n, $NF, by }
+		END { print n " runs" }'
+}
+
+for how in plain generic cursor role parallel; do
+	settings= by=
+	if [ $how = parallel ]; then
+		settings=parallel_setup_cost,0,parallel_tuple_cost,0,min_parallel_table_scan_size,0,max_parallel_workers_per_gather,2
+		by=" by workers"
+	fi
+	found=$(ran $how "$settings" "SELECT a.id, neural.predict('plain', a) FROM t a")
+	found+="; $(ran $how "$settings" "WITH w AS (SELECT g, neural.predict('plain', a) AS p FROM t a) SELECT g, max(p) FROM w GROUP BY g")"
+	found+="; $(ran $how "" "UPDATE t a SET z = neural.predict('plain', a) RETURNING a.id")"
+	if [ "$found" = "2: 149$by, 2 runs; 2: 149$by, 2 runs; 2: 149, 2 runs" ]; then
+		echo "ok $how: the second run is batched, and it alone"
+	else
+		echo "not ok $how: the second run is batched, and it alone ($found)"
+		status=1
+	fi
+done
+
 python3 "$root/test/batch_queries.py" "$seed" "$count" |
 	psql -XAtq -d "$database" >"$out" 2>&1
 echo "# seed $seed"
@@ -30,7 +62,6 @@ grep -vE '^(batched|scalar)( failing( otherwise)?)?$' "$out" | head -n 60 | sed 
 grep -E '^(batched|scalar)( failing( otherwise)?)?$' "$out" | sort | uniq -c | sed 's/^/# /'
 same=$(grep -cE '^(batched|scalar)( failing( otherwise)?)?$' "$out")
 batched=$(grep -cE '^batched' "$out")
-status=0
 if [ "$same" -eq "$count" ]; then
 	echo "ok $count queries give the same"
 else

@@ -106,6 +106,11 @@ BEGIN
                 EXIT WHEN NOT FOUND;
                 lines := lines || r::text;
             END LOOP;
+            CLOSE c;
+        ELSIF how = 'parallel' AND query ~ '^(SELECT|WITH)' THEN
+            -- a loop reads by a cursor, which has no workers
+            EXECUTE format('SELECT array_agg(whole::text) FROM (%s OFFSET 0) whole', query) INTO lines;
+            lines := coalesce(lines, '{}');
         ELSE
             IF how = 'generic' THEN
                 EXECUTE 'PREPARE q AS ' || query;

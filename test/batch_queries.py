@@ -274,8 +274,8 @@ def main():
     for i in range(count):
         rng = random.Random(seed * 1000003 + i)
         writer = Writer(rng)
-        how = rng.choice(("plain", "plain", "plain", "plain", "generic",
-                          "cursor", "role", "parallel"))
+        # workers take their time to start
+        how = rng.choice(("plain",) * 8 + ("generic", "cursor", "role") * 2 + ("parallel",))
         writer.limits = how != "parallel"
         query = writer.query()
         if "MERGE" in query:

@@ -202,7 +202,7 @@ says "little to do is done on the CPU" \
 	"NOTICE training on the CPU: N s on the CPU, N s on the GPU" \
 	"SELECT neural.train('auto_few', 'SELECT metres, price FROM house LIMIT 12', target => 'price',
 		layers => 'dense(2)', epochs => 1, device => 'auto')"
-says "the CPU is not compared" "" "SELECT neural.train('few', $own, device => 'cpu')"
+says "the CPU is not compared" "" "SELECT neural.train('few_cpu', $own, device => 'cpu')"
 is "memory is given back" 1,0 "\\pset fieldsep ','
 	SELECT count(neural.train('given', $own, device => 'cuda')) AS trained \\gset
 	SELECT :trained, count(*) FROM neural.devices WHERE memory <> memory_free"

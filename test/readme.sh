@@ -3,8 +3,8 @@
 #
 # Every block of SQL in README.md and docs/*.md runs in order, each file in a
 # fresh database, a session for each block, started in the top folder (so that
-# data/iris.csv is found).  A block that begins with "-- fails" must fail with an
-# error; one that begins with "-- elsewhere" needs what a test server has not and
+# data/iris.csv is found).  A block that begins with "-- fails (SQLSTATE)" must fail
+# with that error; one that begins with "-- elsewhere" needs what a test server has not and
 # is left out.  Needs a server (PGHOST etc.) that has the extension.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -29,15 +29,15 @@ for file in "$root"/README.md "$root"/docs/*.md; do
 		line=$((10#${block##*.}))
 		first=$(head -n 1 "$block")
 		[ "$first" = "-- elsewhere" ] && continue
-		if (cd "$root" && psql -X -q -v ON_ERROR_STOP=1 -d "$database" -f "$block") \
+		if (cd "$root" && psql -X -q -v ON_ERROR_STOP=1 -v VERBOSITY=verbose -d "$database" -f "$block") \
 			>"$work/out" 2>&1; then
-			status=0
+			status=ok
 		else
-			status=1
+			status=$(sed -n 's/.*ERROR:  \([0-9A-Z]\{5\}\): .*/-- fails (\1)/p' "$work/out")
 		fi
-		expected=0
-		[ "$first" = "-- fails" ] && expected=1
-		if [ $status -eq $expected ]; then
+		expected=ok
+		[[ $first != "-- fails"* ]] || expected=$first
+		if [ "$status" = "$expected" ]; then
 			echo "ok $name line $line"
 		else
 			echo "not ok $name line $line"

@@ -10,15 +10,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 PG_CONFIG=$(command -v pg_config) || die "no pg_config in the PATH"
 status=0
 
-# same NAME EXPECTED ACTUAL: and EXPECTED is a result
-same()
-{
-	case $2 in
-		'' | *ERROR*) check "$1" "a result" "$2" ;;
-		*) check "$@" ;;
-	esac
-}
-
 # on DATABASE PORT STATEMENT: the result, or the SQLSTATE
 on()
 {

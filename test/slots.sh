@@ -46,7 +46,7 @@ parallel="SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; 
 total="SELECT sum(neural.predict('m', p)::numeric) FROM points p"
 check "slots: a parallel query has none of its workers" "Workers Planned: 2 Workers Launched: 0" \
 	"$(query "$parallel; EXPLAIN (ANALYZE, COSTS OFF) $total" | grep -o 'Workers .*' | paste -sd' ')"
-check "slots: and predicts the same" "$(query "SET neural.enable_batch = off; $total")" "$(query "$parallel; $total")"
+same "slots: and predicts the same" "$(query "SET neural.enable_batch = off; $total")" "$(query "$parallel; $total")"
 check "slots: in the session itself there is room" "1" \
 	"$(query "SELECT r.version FROM neural.train('other', 'points', target => 'y', epochs => 1) r")"
 check "slots: cancelled" "t|t" \
@@ -74,7 +74,7 @@ limited()
 	} | psql -XAtq -v VERBOSITY=verbose 2>&1 | grep -v '^LOCATION'
 }
 
-check "slots: predicting does without threads" "$(query "$total")" "$(limited "$total")"
+same "slots: predicting does without threads" "$(query "$total")" "$(limited "$total")"
 check "slots: training says that there are none" "ERROR:  53200: could not start thread 1 of 1
 DETAIL:  The system says: Resource temporarily unavailable.
 HINT:  Try again with fewer threads." \

@@ -52,6 +52,7 @@ fi
 check "neither BLAS nor CUDA is linked" \
 	"$(ldd neural.so | grep -iE 'blas|cuda|gomp|stdc')"
 
+alone=
 for h in src/nn/*.h src/pg/*.h; do
 	case $h in
 		# bodies that a level's file compiles with its own macros
@@ -66,9 +67,9 @@ for h in src/nn/*.h src/pg/*.h; do
 	$CC -std=gnu99 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter \
 		-Wno-sign-compare -Wno-missing-field-initializers \
 		$flags -fsyntax-only "$work/header.c" >"$work/out" 2>&1 ||
-		check "$h compiles alone" "$(head -n 5 "$work/out")"
+		alone+="$h: $(head -n 5 "$work/out")"$'\n'
 done
-check "every header compiles alone" ""
+check "every header compiles alone" "$alone"
 
 check "no floating-point mode is changed" \
 	"$(grep -nE -- '-ffast-math|-Ofast|-march=native' Makefile src/nn/sources.mk test/Makefile)"
