@@ -261,6 +261,8 @@ may_tell_walker(Node *node, void *unused)
 {
 	if (node == NULL)
 		return false;
+	if (neural_is_json(node))
+		return true;
 	switch (nodeTag(node))
 	{
 		case T_CoerceToDomain:
@@ -275,13 +277,6 @@ may_tell_walker(Node *node, void *unused)
 				has_others_value(node, ((FuncExpr *) node)->args))
 				return true;
 			break;
-#if PG_VERSION_NUM >= 160000
-		case T_JsonConstructorExpr:
-#endif
-#if PG_VERSION_NUM >= 170000
-		case T_JsonExpr:
-#endif
-			return true;
 		case T_ArrayCoerceExpr:
 		case T_CoerceViaIO:
 		case T_MinMaxExpr:

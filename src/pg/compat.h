@@ -65,4 +65,14 @@
 #define neural_lxid() (MyProc->lxid)
 #endif
 
+/* What makes JSON and takes it apart is no function any more. */
+#if PG_VERSION_NUM >= 170000
+#define neural_is_json(node)                                                   \
+	(IsA((node), JsonConstructorExpr) || IsA((node), JsonExpr))
+#elif PG_VERSION_NUM >= 160000
+#define neural_is_json(node) IsA((node), JsonConstructorExpr)
+#else
+#define neural_is_json(node) false
+#endif
+
 #endif /* NEURAL_COMPAT_H */
