@@ -396,17 +396,16 @@ split(Rewriting *r, Plan *p, Above above)
 		above.stops && !(above.start > 0 && above.exact && above_quals == NIL);
 	if (!neural_plan_reads_ahead(r->stmt, p, below, must_not_fail, &params))
 		return p;
-	may_fail =
-		!must_not_fail && !neural_plan_reads_ahead(r->stmt, p, below, true, NULL);
+	may_fail = !must_not_fail &&
+			   !neural_plan_reads_ahead(r->stmt, p, below, true, NULL);
 
 	node = neural_batch_node();
 	neural_plan_copy_estimates(&node->scan.plan, p);
 	node->scan.plan.plan_node_id = ++r->last_id;
 	/* only such a node is given shared memory, to count in */
 	node->scan.plan.parallel_aware = above.parallel;
-	node->custom_private =
-		list_make5_int(above.start, above.bound, may_fail, above.tried,
-					   above.stops);
+	node->custom_private = list_make5_int(above.start, above.bound, may_fail,
+										  above.tried, above.stops);
 	node->custom_private = list_concat(node->custom_private, params);
 	if (is_plain_result(p))
 	{

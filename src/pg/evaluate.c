@@ -41,7 +41,7 @@ typedef struct Evaluation
 	EvaluateTarget *targets;
 	int y_width;
 
-	MemoryContext context;	   /* lives as long as the evaluation */
+	MemoryContext context; /* lives as long as the evaluation */
 	int batch_rows;
 	int filled;
 	char *records;

@@ -60,7 +60,7 @@ struct NeuralPredictState
 	int found_version;			  /* 0: of a value */
 	Oid toast_relid, toast_value; /* of a value, when it is stored outside */
 	NeuralMoment moment;
-	Oid checked; /* another user who may use the model, too */
+	Oid checked;				 /* another user who may use the model, too */
 	MemoryContext model_context; /* pins the model; reset with it */
 	NeuralLoadedModel *loaded;
 	const nn_model *model;
