@@ -224,10 +224,9 @@ gpu_open(nn_device *d, int ordinal, nn_error *err)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	gpu_costs_begin();
 	open_ordinal = ordinal;
-	ok = make_context(s, ordinal);
-	if (ok)
+	if (make_context(s, ordinal))
 		gpu_costs_measure(d);
-	/* such as that there are no kernels for this device */
+	/* either may have failed, as where there are no kernels for this device */
 	ok = s->failure == cudaSuccess;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!ok)

@@ -412,9 +412,15 @@ struct nn_device
 };
 
 static inline bool
+nn_stops(bool (*stop)(void))
+{
+	return stop != NULL && stop();
+}
+
+static inline bool
 nn_device_stops(const nn_device *d)
 {
-	return d->stop != NULL && d->stop();
+	return nn_stops(d->stop);
 }
 
 /* The same for large memory, whose pages the system has yet to find. */

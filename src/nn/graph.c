@@ -345,7 +345,7 @@ nn_graph_build(nn_arena *arena, const char *text, const nn_layout *layout,
 static bool
 goes_on(const nn_graph *g, nn_error *err)
 {
-	return g->stop == NULL || !g->stop() ||
+	return !nn_stops(g->stop) ||
 		   nn_fail(err, NN_INTERRUPTED, "training was interrupted");
 }
 

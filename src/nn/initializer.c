@@ -99,7 +99,7 @@ fill_scaled(double scale, int mode, int distribution, const nn_param *p,
 static void
 orthonormalize(double *v, size_t count, size_t length, bool (*stop)(void))
 {
-	for (size_t i = 0; i < count && !(stop != NULL && stop()); i++)
+	for (size_t i = 0; i < count && !nn_stops(stop); i++)
 	{
 		double *x = v + i * length, norm = 0;
 

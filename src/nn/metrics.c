@@ -243,7 +243,7 @@ sort_by_score(const double *score, uint32_t *order, uint32_t *other, int n,
 {
 	for (int64_t width = 1; width < n; width *= 2)
 	{
-		if (stop != NULL && stop())
+		if (nn_stops(stop))
 			return false;
 		for (int64_t from = 0; from < n; from += 2 * width)
 		{

@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 
 #include "batch.h"
+#include "batch_walk.h"
 
 typedef struct KnownFunction
 {
@@ -198,20 +199,13 @@ neural_cannot_fail(Node *node)
 	return !may_fail_walker(node, NULL);
 }
 
-static bool
-exec_param_walker(Node *node, void *unused)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		return true;
-	return expression_tree_walker(node, exec_param_walker, NULL);
-}
-
 bool
 neural_has_exec_param(Node *node)
 {
-	return exec_param_walker(node, NULL);
+	List *params = NIL;
+
+	neural_collect_params(node, &params);
+	return params != NIL;
 }
 
 /* What the server brings along tells nobody that it was called. */

@@ -118,21 +118,27 @@ wait_a_moment(void)
 }
 
 /*
- * The worker of a job that has ended, or was not to begin, keeps its place for
- * the moment that it takes to go.
+ * The worker of a job that has ended, or was not to begin, keeps its place and
+ * the server's slot for the moment that it takes to go.  False: whoever was
+ * about to go has gone since then.
  */
+static bool
+wait_for_those_who_go(TimestampTz began)
+{
+	if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(), GOING_MS))
+		return false;
+	wait_a_moment();
+	return true;
+}
+
 static int
 take_place(void)
 {
 	TimestampTz began = GetCurrentTimestamp();
 	int place = find_place();
 
-	while (place < 0 && neural_max_workers > 0 &&
-		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), GOING_MS))
-	{
-		wait_a_moment();
+	while (place < 0 && neural_max_workers > 0 && wait_for_those_who_go(began))
 		place = find_place();
-	}
 	if (place < 0)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many background jobs"),
@@ -198,8 +204,8 @@ start_worker(int64 job, int place)
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &start, sizeof(start));
 	while (!RegisterDynamicBackgroundWorker(&worker, &handle) &&
-		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), GOING_MS))
-		wait_a_moment();
+		   wait_for_those_who_go(began))
+		;
 	if (handle == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),

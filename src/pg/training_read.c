@@ -162,7 +162,8 @@ no_rows(void)
 					errmsg("data has no rows")));
 }
 
-static void
+/* False: it is an array that has no elements in any row. */
+static bool
 add_feature(NeuralTraining *t, int column)
 {
 	const char *name = column_name(t, column);
@@ -177,8 +178,6 @@ add_feature(NeuralTraining *t, int column)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 						errmsg("column \"%s\" of type %s cannot be a feature",
 							   name, format_type_be(type))));
-	if (o != NULL)
-		o->used = true;
 	if (o != NULL && o->encode != NULL && class != NN_CLASS_VECTOR &&
 		(is_category_form(o->encode) ||
 		 pg_strncasecmp(o->encode, "category", 8) == 0))
@@ -198,10 +197,7 @@ add_feature(NeuralTraining *t, int column)
 		if (length < 0)
 			no_rows();
 		if (length == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column \"%s\" has no elements in any row", name),
-					 errhint("Use other features, or exclude it.")));
+			return false;
 		if (o != NULL && o->length > 0 && o->length != length)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -213,7 +209,10 @@ add_feature(NeuralTraining *t, int column)
 								 utf8(neural_type_name(type)), slot, length,
 								 utf8(encoder_text(t, o, class)), &err),
 				 &err);
+	if (o != NULL)
+		o->used = true;
 	(void) read_column(t, column);
+	return true;
 }
 
 static void
@@ -237,7 +236,11 @@ add_named_features(NeuralTraining *t)
 				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
 								errmsg("feature \"%s\" is given more than once",
 									   name)));
-		add_feature(t, column);
+		if (!add_feature(t, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" has no elements in any row", name),
+					 errhint("Use other features, or exclude it.")));
 	}
 }
 
@@ -254,8 +257,6 @@ not_a_feature(const NeuralTraining *t, int column)
 	if (bms_is_member(column, t->source->key) &&
 		!neural_list_has(t->options->keep_features, name))
 		return "primary key";
-	if (class == NN_CLASS_VECTOR && neural_source_length(t->source, column) == 0)
-		return "no elements in any row";
 	return NULL;
 }
 
@@ -275,9 +276,9 @@ add_all_features(NeuralTraining *t)
 			(column == t->split.column && t->split.kind != NEURAL_SPLIT_TIME))
 			continue;
 		reason = not_a_feature(t, column);
-		if (reason == NULL)
-			add_feature(t, column);
-		else
+		if (reason == NULL && !add_feature(t, column))
+			reason = "no elements in any row";
+		if (reason != NULL)
 			appendStringInfo(&out, "%s\"%s\" (%s)", out.len > 0 ? ", " : "",
 							 column_name(t, column), reason);
 	}

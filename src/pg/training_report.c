@@ -112,13 +112,13 @@ say_what_is_useless(const NeuralTraining *t, const Judged *j)
 	int64 *count;
 	int most = 0;
 
-	if (t->task == NN_REGRESSION && t->metric == nn_metric_default(t->task) &&
-		t->value <= 0)
+	if (t->metric != nn_metric_default(t->task))
+		return;
+	if (t->task == NN_REGRESSION && t->value <= 0)
 		ereport(t->elevel, (errmsg("the model predicts no better than always "
 								   "answering the mean"),
 							errhint("%s", hint)));
-	if ((t->task != NN_BINARY && t->task != NN_MULTICLASS) ||
-		t->metric != nn_metric_default(t->task))
+	if (t->task != NN_BINARY && t->task != NN_MULTICLASS)
 		return;
 	count = palloc0(target->nclasses * sizeof(int64));
 	for (int i = 0; i < j->rows; i++)

@@ -128,11 +128,10 @@ compare(nn_device *d, int kernel, int shape, float beta)
 	return worst;
 }
 
-/* So many rows that each block of the largest device has several tiles. */
-#define MANY_ROWS 35000
-
+/* Every kernel of perceptrons, of m rows: with plain C in its own precision, or
+ * where others than those of fp32 are to do without tensor cores, in fp32. */
 static void
-compare_many_rows(nn_device *d)
+compare_perceptrons(nn_device *d, int m, bool own_precision)
 {
 	nn_device host = {&nn_cpu_plain, NULL};
 
@@ -142,42 +141,34 @@ compare_many_rows(nn_device *d)
 		double worst = INFINITY;
 		nn_precision p = kernels[kernel].precision;
 
-		if (strncmp(kernels[kernel].name, "mlp", 3) != 0)
+		if (strncmp(kernels[kernel].name, "mlp", 3) != 0 ||
+			(!own_precision && p == NN_FP32))
 			continue;
-		run_case_in(&plain, &host, false, kernel, p, MANY_ROWS, 3, 28, 0.5f);
-		if (run_case_in(&other, d, true, kernel, p, MANY_ROWS, 3, 28, 0.5f))
-			worst = difference(&plain, &other, kernels[kernel].apart);
-		check(worst <= 1, "%s, of many rows: %.3g", kernels[kernel].name,
+		run_case_in(&plain, &host, false, kernel, own_precision ? p : NN_FP32,
+					m, 3, 28, 0.5f);
+		if (run_case_in(&other, d, true, kernel, p, m, 3, 28, 0.5f))
+			worst = difference(&plain, &other,
+							   own_precision ? kernels[kernel].apart : 3e-6);
+		check(worst <= 1, "%s, of %d rows: %.3g", kernels[kernel].name, m,
 			  worst);
 		release(&plain);
 		release(&other);
 	}
 }
 
+/* So many rows that each block of the largest device has several tiles. */
+#define MANY_ROWS 35000
+
 /* A driver makes kernels of PTX for an older device: without tensor cores, but
  * not without results. */
 static void
 check_older_kernels(void)
 {
-	nn_device d = {&cuda, NULL}, host = {&nn_cpu_plain, NULL};
+	nn_device d = {&cuda, NULL};
 
 	emulated->compiled = 75;
 	check(cuda.open(&d, 0, &err), "open: %s", err.message);
-	for (int kernel = 0; kernel < KERNELS; kernel++)
-	{
-		context plain, other;
-		double worst = INFINITY;
-		nn_precision p = kernels[kernel].precision;
-
-		if (strncmp(kernels[kernel].name, "mlp", 3) != 0 || p == NN_FP32)
-			continue;
-		run_case_in(&plain, &host, false, kernel, NN_FP32, 70, 3, 28, 0.5f);
-		if (run_case_in(&other, &d, true, kernel, p, 70, 3, 28, 0.5f))
-			worst = difference(&plain, &other, 3e-6);
-		check(worst <= 1, "%s, of fp32: %.3g", kernels[kernel].name, worst);
-		release(&plain);
-		release(&other);
-	}
+	compare_perceptrons(&d, 70, false);
 	cuda.close(&d);
 	emulated->compiled = 90;
 }
@@ -620,7 +611,7 @@ main(void)
 	}
 	compare_kernels(&d, brief ? 8 : SHAPES + RANDOM_SHAPES);
 	if (emulated == NULL && !brief)
-		compare_many_rows(&d);
+		compare_perceptrons(&d, MANY_ROWS, true);
 	if (!brief)
 	{
 		compare_runs(&d);
